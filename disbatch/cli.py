@@ -1,0 +1,234 @@
+"""The command line: options in, exit code out. What options mean together is checked in `runtime.settings`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NoReturn
+
+from disbatch import __version__
+
+if TYPE_CHECKING:
+    from disbatch.runtime.settings import RunSettings
+    from disbatch.runtime.start import RunResult
+
+REQUIRED = ("rich", "psutil", "cryptography")
+EPILOG = """examples:
+  disBatch -s localhost:4 Tasks                     run Tasks here, four at a time
+  disBatch -s localhost:4 -r Tasks_1_status.txt Tasks    go on where an earlier run ended
+  disBatch -s localhost:4 --dry-run Tasks           check everything, run nothing
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, not the whole usage: the line is what the user has to read."""
+        self.exit(2, f"disBatch: error: {message} (disBatch --help lists the options)\n")
+
+
+def _positive_fraction(text: str) -> Fraction:
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0 < value <= 1_000_000 or value < Fraction(1, 1000):
+        raise argparse.ArgumentTypeError(f"{text!r}: a number of cores from 0.001 is needed")
+    return value
+
+
+def _count(at_least: int) -> "type[int]":
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if value < at_least:
+            raise argparse.ArgumentTypeError(f"{text!r} is less than {at_least}")
+        return value
+
+    return convert  # type: ignore[return-value]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `disBatch`; options and groups as the manual's usage has them, and what we add."""
+    parser = _Parser(
+        prog="disBatch",
+        description="Run a long list of shell commands, one a line, on whatever machines there are.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "-e",
+        "--exit-code",
+        action="store_true",
+        help="exit with 1 when a task failed (default: only -f and CHECK do)",
+    )
+    add(
+        "-f",
+        "--fail-fast",
+        action="store_true",
+        help="at the first failed task stop what runs and start nothing more",
+    )
+    add(
+        "--force-resume",
+        action="store_true",
+        help="with -r: go by task ids alone, even where commands differ",
+    )
+    add("--kvsserver", nargs="?", const="", metavar="HOST:PORT", help="use a KVS server that runs already")
+    add("--logfile", metavar="FILE", help="log of the driver (default: PREFIX_driver.txt)")
+    levels = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+    add("--loglevel", choices=levels, default="INFO", help="how much goes into the logs (default: INFO)")
+    add(
+        "--mailFreq",
+        dest="mailfreq",
+        type=_count(0),
+        metavar="N",
+        help="with --mailTo: a mail every N tasks (default: 1)",
+    )
+    add("--mailTo", dest="mailto", metavar="ADDR", help="send mail about finished tasks to this address")
+    add(
+        "-p",
+        "--prefix",
+        metavar="PATH",
+        help='where log, script and status files go (default: "."); a path that is no folder is how their names begin'
+        " (default: TASKFILE_JOBID)",
+    )
+    add(
+        "-r",
+        "--resume-from",
+        action="append",
+        metavar="STATUSFILE",
+        help="skip the tasks that this status file of an earlier run has as finished (may be repeated)",
+    )
+    add(
+        "-R", "--retry", action="store_true", help="with -r: run tasks that failed (non-zero exit code) again"
+    )
+    add(
+        "-S",
+        "--startup-only",
+        action="store_true",
+        help="start without execution resources and wait for some to join",
+    )
+    add("--status-header", action="store_true", help="begin the status file with a line of column names")
+    add("--use-address", metavar="HOST:PORT", help="address at which engines find this run")
+    add("-w", "--web", action="store_true", help="show the run on a web page")
+    add("--taskcommand", metavar="COMMAND", help="tasks come from this command, by way of the KVS server")
+    add("--taskserver", nargs="?", const="", metavar="HOST:PORT", help="tasks come from the KVS server")
+    add("--dry-run", action="store_true", help="check everything, show what would be run, run nothing")
+    add("--quiet", action="store_true", help="print errors and warnings only")
+    add("--version", action="version", version=f"disBatch {__version__}")
+    add("taskfile", nargs="?", help='file with tasks, one a line ("-" for standard input)')
+    context = parser.add_argument_group("context specific arguments").add_argument
+    context(
+        "-C",
+        "--context-task-limit",
+        type=_count(0),
+        metavar="TASK_LIMIT",
+        help="end the context after so many tasks",
+    )
+    context(
+        "-c",
+        "--cpusPerTask",
+        dest="cpus_per_task",
+        type=_positive_fraction,
+        default=Fraction(1),
+        metavar="N",
+        help="cores for each task, may be a fraction (default: 1)",
+    )
+    context("--fill", action="store_true", help="use cores that were allocated beyond those asked for")
+    context("-g", "--gpu", action="store_true", help="divide the assigned GPUs among the tasks")
+    context(
+        "--no-retire", action="store_true", help="give no node back to the batch system; the same as -k ''"
+    )
+    context(
+        "-k",
+        "--retire-cmd",
+        metavar="COMMAND",
+        help="command that gives a node back (default: the batch system's)",
+    )
+    context("-l", "--label", metavar="LABEL", help="name of this context")
+    context(
+        "-s",
+        "--ssh-node",
+        action="append",
+        metavar="HOST:COUNT",
+        help="run on so many cores of this host (may be repeated, or a list with commas; or DISBATCH_SSH_NODELIST)",
+    )
+    context(
+        "-t",
+        "--tasksPerNode",
+        dest="tasks_per_node",
+        type=_count(1),
+        metavar="N",
+        help="tasks at a time on each node (at most cores/cpusPerTask)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code. `argv` without the program's name."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    missing = [name for name in REQUIRED if find_spec(name) is None]
+    if missing:
+        packages = " ".join(missing)
+        print(
+            f"disBatch: error: missing Python packages; install them with: {sys.executable} -m pip install {packages}",
+            file=sys.stderr,
+        )
+        return 2
+    options = build_parser().parse_args(arguments)
+    try:
+        return _run(options, arguments)
+    except KeyboardInterrupt:
+        print("disBatch: interrupted before any task was started", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+    from disbatch.core.errors import DisBatchError
+    from disbatch.runtime.settings import settings_from
+
+    try:
+        settings = settings_from(options, os.environ)
+        if settings.dry_run:
+            from disbatch.runtime.dryrun import dry_run
+
+            return dry_run(settings)
+        from disbatch.monitor.progress import choose_view
+        from disbatch.runtime.start import run
+
+        view = choose_view(quiet=settings.quiet)
+        try:
+            result = run(settings, view)
+        finally:
+            view.close()
+    except DisBatchError as error:
+        print(f"disBatch: error: {error}", file=sys.stderr)
+        return error.exit_code
+    if not settings.quiet:
+        _tell_end(result, settings, arguments)
+    return result.exit_code
+
+
+def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]) -> None:
+    """The digest, and as the very last line what resumes."""
+    from disbatch.monitor.digest import digest, resume_line
+
+    snapshot = result.snapshot
+    for line in digest(snapshot, result.failures, result.ending, result.files.status):
+        print(line)
+    line = resume_line(
+        arguments,
+        result.files.status,
+        result.ending,
+        left=result.left,
+        failed=result.failed,
+        piped=settings.taskfile == "-",
+    )
+    if line:
+        print(line)
+    sys.stdout.flush()

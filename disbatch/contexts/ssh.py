@@ -1,0 +1,36 @@
+"""The ssh context: hosts with counts of cores, from `-s HOST:COUNT` or DISBATCH_SSH_NODELIST."""
+
+from collections.abc import Iterable
+
+from disbatch.contexts.base import NodeShare
+from disbatch.core.errors import UsageError
+
+LOCALHOST = "localhost"
+NODELIST_VARIABLE = "DISBATCH_SSH_NODELIST"
+MAX_CORES = 100_000  # of one host; a larger count is a slip of the keyboard
+
+
+def parse_hosts(texts: Iterable[str], where: str) -> list[NodeShare]:
+    """The hosts of one or more comma-separated lists, in order; counts for one host add up.
+
+    `where` names the option or variable in errors. Raises UsageError that quotes the item.
+    """
+    cores: dict[str, int] = {}
+    for text in texts:
+        for item in text.split(","):
+            host, count = _parse_item(item.strip(), where)
+            cores[host] = cores.get(host, 0) + count
+    return [NodeShare(host, count) for host, count in cores.items()]
+
+
+def _parse_item(item: str, where: str) -> tuple[str, int]:
+    host, colon, digits = item.rpartition(":")
+    if not colon:
+        raise UsageError(f"{where}: {item!r} has no count of cores; write HOST:COUNT, as in localhost:4")
+    if not host or any(c.isspace() for c in host) or host.startswith("-"):
+        raise UsageError(
+            f"{where}: {item!r} has no host name that can be used; write HOST:COUNT, as in localhost:4"
+        )
+    if not (digits.isascii() and digits.isdigit()) or not 0 < int(digits[:9]) <= MAX_CORES or len(digits) > 9:
+        raise UsageError(f"{where}: {item!r} needs a count of cores from 1 to {MAX_CORES} after the colon")
+    return host, int(digits)

@@ -1,0 +1,1 @@
+"""What decides: pure modules that read no clock, file, socket, environment or random source."""

@@ -1,0 +1,406 @@
+"""DriverCore: which engine gets which task, when a barrier opens, what is recorded, when the run is over.
+
+Pure: `handle(now, event)` returns effects. The shell in `runtime.driver` reads the task list as far as `wants` asks
+for, carries effects out, and reports back. Order that matters: records are written before a report is acknowledged,
+and before the slots that the report freed are filled again, so that unwritten results are bounded by a disk that hangs.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from disbatch.core.driver_events import (
+    DiskGivenUp,
+    Effect,
+    Ending,
+    EngineExited,
+    EngineLaunched,
+    Event,
+    Instant,
+    ItemsCame,
+    Level,
+    ListEnded,
+    ListFailed,
+    MessageCame,
+    Note,
+    Over,
+    Publish,
+    Say,
+    Send,
+    SignalCame,
+    Written,
+)
+from disbatch.core.errors import DisBatchError
+from disbatch.core.failures import FailureGroups, last_line
+from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
+from disbatch.core.ledger import Ledger
+from disbatch.core.messages import Down, Handed, Hello, Report, StopMode
+from disbatch.core.model import Barrier, Item, PerEngine, Task
+from disbatch.core.recorder import Recorder
+from disbatch.core.resume import Place, Verdict
+from disbatch.core.setup import EngineSetup
+from disbatch.core.snapshot import RunSnapshot, take_snapshot
+from disbatch.core.status import barrier_record, task_record
+
+Judge = Callable[[Task], tuple[Verdict, Place | None]]
+
+LOOKAHEAD = (
+    64  # tasks read ahead of demand: enough for a batch to go out at once, nothing beside a list of millions
+)
+BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands must not hold up the mailbox
+_STRENGTH: dict[StopMode, int] = {"": 0, "finish": 1, "kill": 2, "abort": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class DriverConfig:
+    did: str
+    node: str  # host name of the driver, for the rows of barriers
+    pid: int
+    fail_fast: bool
+
+
+class DriverCore:
+    def __init__(self, config: DriverConfig, judge: Judge | None) -> None:
+        self.config = config
+        self.ledger = Ledger()
+        self.fleet = Fleet()
+        self.failures = FailureGroups()
+        self.list_ended = False
+        self.ending: Ending | None = None  # why the run is ending, once it is
+        self.over = False
+        self._judge = judge
+        self._stop: StopMode = ""
+        self._waiting: deque[Item] = deque()  # read together with a barrier, and behind it
+        self._barrier: tuple[Barrier, Instant] | None = None
+        self._barrier_batch = 0  # the batch that holds the record of a barrier that was met, 0 before
+        self._setup = EngineSetup()
+        self._any_item = False
+        self._recorder = Recorder()
+        self._effects: list[Effect] = []
+        self._dirty: dict[int, Engine] = {}  # engines that are owed a message whatever room they have
+
+    # -- what the shell asks
+
+    @property
+    def wants(self) -> int:
+        """How many items of the task list the shell may hand in now."""
+        if self._barrier or self.list_ended or self._stop:
+            return 0
+        return max(0, self.fleet.room + LOOKAHEAD - len(self.ledger.ready))
+
+    @property
+    def left(self) -> bool:
+        """Whether tasks of the list have no final line: read ones, or such as were never read."""
+        return self.ledger.unfinished > 0 or bool(self._waiting) or not self.list_ended
+
+    def snapshot(self, elapsed_s: float, total: int | None) -> RunSnapshot:
+        """The picture for viewers; `total` is what the shell knows of the length of the list."""
+        barrier = self._barrier[0].text.decode("utf-8", "replace") if self._barrier else ""
+        state = "running" if self.ending is None else self.ending.text
+        return take_snapshot(self.ledger, self.fleet, barrier, state, elapsed_s, total)
+
+    def handle(self, now: Instant, event: Event) -> list[Effect]:
+        """Takes in one event; returns what is to be done, in order."""
+        _HANDLERS[type(event)](self, now, event)
+        self._settle(now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    # -- events
+
+    def _launched(self, now: Instant, event: EngineLaunched) -> None:
+        self.fleet.launched(event.rank, event.node, event.slots, event.label)
+
+    def _message(self, now: Instant, event: MessageCame) -> None:
+        message = event.message
+        if isinstance(message, Hello):
+            self._hello(message)
+            return
+        engine = self.fleet.by_sid.get(message.sid)
+        if engine is None or engine.ep != message.ep:
+            self._note(
+                f"dropped a message of session {message.sid}, connection {message.ep}: not a current one"
+            )
+            return
+        engine.demand, engine.echo = message.demand, message.t
+        self._take_reports(engine, message.reports)
+        self._give_back(engine, [h for h in message.returned])
+        if message.bye:
+            self._bye(engine, message.bye)
+
+    def _hello(self, hello: Hello) -> None:
+        engine = self.fleet.sign_in(hello)
+        if engine is None:
+            self._note(f"refused engine {hello.rank} on {hello.node}, session {hello.sid}: not expected")
+            return
+        self._note(f"engine {engine.rank} on {engine.node} has signed in: {engine.slots} slots")
+        engine.demand, engine.echo = hello.demand, hello.t
+        self._take_reports(engine, hello.reports)
+        # Resync: what it should hold and does not was lost on the way down
+        held = set(hello.held)
+        self._give_back(engine, [h for h in engine.held.items() if h not in held])
+        self._dirty[engine.rank] = engine
+
+    def _take_reports(self, engine: Engine, reports: tuple[Report, ...]) -> None:
+        before = engine.seen
+        for report in reports:
+            if report.n > engine.seen:
+                engine.seen = report.n
+                if report.kind == "T":
+                    self._task_report(engine, report)
+                else:
+                    self._command_report(engine, report)
+        if self._recorder.rows and engine.seen > before:
+            self._effects.append(self._recorder.seal(engine, engine.seen))
+        elif reports:
+            self._recorder.nothing_to_write(engine)
+            self._dirty[engine.rank] = engine
+
+    def _task_report(self, engine: Engine, report: Report) -> None:
+        entry = self.ledger.current((report.task_id, report.attempt), engine.sid)
+        if entry is None:
+            self._note(f"stale report: task {report.task_id}, attempt {report.attempt}, engine {engine.rank}")
+            return
+        outcome = report.outcome
+        failed = outcome.returncode != 0
+        self.ledger.finish(entry, failed=failed)
+        engine.held.pop(report.task_id, None)
+        self._recorder.rows.append(task_record(entry.task, engine.node, outcome))
+        if failed:
+            self.failures.add(report.task_id, outcome.returncode, outcome.err_snippet)
+            if self.config.fail_fast and self._stop != "kill":
+                self._end(Ending.FAIL_FAST, "kill")
+
+    def _command_report(self, engine: Engine, report: Report) -> None:
+        command = self._setup.command(report.kind, report.task_id)
+        if command is None:
+            self._note(
+                f"engine {engine.rank} reports a PERENGINE command that there is not: {report.kind} {report.task_id}"
+            )
+            return
+        self._recorder.rows.append(task_record(command, engine.node, report.outcome))
+        code = report.outcome.returncode
+        if code:
+            shown = command.command[:120].decode("utf-8", "replace")
+            error = last_line(report.outcome.err_snippet)
+            text = f"PERENGINE {command.when} (line {command.line_no}) failed on {engine.node}, exit code {code}: {shown}"
+            text += f"\n    {error}" if error else ""
+            text += "\n    this engine takes no task" if command.when == "START" else ""
+            self._say(text, level="error")
+
+    def _give_back(self, engine: Engine, held: list[tuple[int, int]]) -> None:
+        # the oldest has to stand first again, and each goes to the front
+        for task_id, attempt in sorted(held, reverse=True):
+            entry = self.ledger.current((task_id, attempt), engine.sid)
+            engine.held.pop(task_id, None)
+            if entry is not None:
+                self.ledger.give_back(entry)
+
+    def _bye(self, engine: Engine, why: str) -> None:
+        self._note(f"engine {engine.rank} on {engine.node} leaves: {why}")
+        self._give_back(engine, list(engine.held.items()))
+        if engine.state not in GONE:
+            engine.move(EngineState.STOPPED)
+
+    def _exited(self, now: Instant, event: EngineExited) -> None:
+        engine = self.fleet.engines[event.rank]
+        if engine.state in GONE:
+            return
+        running = min(len(engine.held), engine.slots)
+        self._give_back(engine, list(engine.held.items()))
+        engine.move(EngineState.LOST)
+        doing = (
+            f" with {running} task{'s' * (running != 1)} running" if engine.sid else " before it signed in"
+        )
+        self._say(f"the engine on {engine.node} was lost{doing}: {event.why}", level="error")
+        if self._work_left():
+            self._end(Ending.NO_ENGINE, "finish")
+
+    def _items(self, now: Instant, event: ItemsCame) -> None:
+        self._waiting.extend(event.items)
+        self._take_items(now)
+
+    def _take_items(self, now: Instant) -> None:
+        """Takes in what was read, as far as the next barrier; the rest waits behind it."""
+        while self._waiting and not self._barrier and not self._stop:
+            try:
+                self._item(now, self._waiting.popleft())
+            except DisBatchError as error:  # a resume that does not match, in a stream
+                self._list_failed(now, ListFailed(str(error)))
+        if self._recorder.rows:
+            self._effects.append(self._recorder.seal(None, 0))
+
+    def _item(self, now: Instant, item: Item) -> None:
+        if isinstance(item, PerEngine):
+            self._setup.add(item)
+            return
+        self._complete_setup()
+        self._any_item = True
+        if isinstance(item, Barrier):
+            self._barrier = (item, now)
+            return
+        verdict, place = self._judge(item) if self._judge else (Verdict.RUN, None)
+        if verdict is Verdict.RUN:
+            self.ledger.admit(item)
+        else:
+            self.ledger.skip(failed=verdict is Verdict.SKIP_FAILED)
+            assert place is not None
+            self._recorder.rows.append(place)
+
+    def _complete_setup(self) -> None:
+        if self._setup.ready is None:
+            self._setup.complete()
+            self._dirty.update((e.rank, e) for e in self.fleet.living())
+
+    def _ended(self, now: Instant, event: ListEnded) -> None:
+        self.list_ended = True
+        self._complete_setup()
+
+    def _list_failed(self, now: Instant, event: ListFailed) -> None:
+        self._say(event.text, level="error")
+        self._end(Ending.BAD_LIST, "finish")
+
+    def _written(self, now: Instant, event: Written) -> None:
+        engine = self._recorder.written(event.batch)
+        if engine is not None:
+            self._dirty[engine.rank] = engine
+        if event.batch == self._barrier_batch:
+            self._open_barrier()
+            self._take_items(now)
+
+    def _disk_given_up(self, now: Instant, event: DiskGivenUp) -> None:
+        self._recorder.give_up()
+        self._end(Ending.NO_DISK, "kill")
+
+    def _signal(self, now: Instant, event: SignalCame) -> None:
+        if self._stop in ("kill", "abort"):
+            self._say("stopping at once: what is left is killed")
+            self._end(event.ending, "abort")
+        elif event.ending is Ending.SIGINT and self.ending is not Ending.SIGINT:
+            running = self.fleet.busy
+            self._say(
+                f"interrupted: nothing more is started, waiting for {running} running task{'s' * (running != 1)}"
+                " (interrupt once more to stop them)"
+            )
+            self._end(Ending.SIGINT, "finish")
+        else:
+            self._say(f"stopping: {self.fleet.busy} running tasks get TERM, and KILL if they do not end")
+            self._end(event.ending, "kill")
+
+    # -- what follows
+
+    def _settle(self, now: Instant) -> None:
+        """What follows from the counts after each event: barriers, the end, tasks for who wants them."""
+        if self._barrier and not self._barrier_batch and not self.ledger.unfinished and not self._stop:
+            barrier, reached = self._barrier
+            self._recorder.rows.append(
+                barrier_record(
+                    barrier,
+                    self.config.node,
+                    self.config.pid,
+                    reached.wall_s,
+                    max(now.wall_s, reached.wall_s),
+                )
+            )
+            record = self._recorder.seal(None, 0)
+            self._barrier_batch = record.batch
+            self._effects.append(record)
+        if not self._stop and not self._work_left() and not self._recorder.pending:
+            self._end(Ending.COMPLETE, "finish")
+        if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
+            self._end(Ending.NO_ENGINE, "finish")
+        self._serve()
+        if self._stop and not self.over and not self._recorder.pending and not self.fleet.living():
+            self.over = True
+            assert self.ending is not None
+            self._effects.append(Over(self.ending))
+
+    def _work_left(self) -> bool:
+        if self.ledger.unfinished or self._barrier or self._waiting or not self.list_ended:
+            return True
+        # a list of nothing but PERENGINE commands is meant to run them on each engine
+        only_setup = not self._any_item and self._setup.has_starts
+        return only_setup and any(e.demand == 0 for e in self.fleet.living())
+
+    def _open_barrier(self) -> None:
+        assert self._barrier is not None
+        barrier = self._barrier[0]
+        self._barrier, self._barrier_batch = None, 0
+        if barrier.key is not None:
+            self._effects.append(Publish(barrier.key, str(barrier.task_id)))
+        if barrier.check and self.ledger.age_failed:
+            count = self.ledger.age_failed
+            self._say(
+                f"BARRIER CHECK (line {barrier.line_no}): {count} task{'s' * (count != 1)} before it failed,"
+                " nothing after it is run",
+                level="error",
+            )
+            self._end(Ending.CHECK, "finish")
+        self.ledger.new_age()
+
+    def _end(self, ending: Ending, mode: StopMode) -> None:
+        """Ends the run, or ends it harder. The first cause stays, but a signal from outside overrides it."""
+        if self.ending is None or self.ending is Ending.COMPLETE or ending.exit_code > 128:
+            self.ending = ending
+        if _STRENGTH[mode] > _STRENGTH[self._stop]:
+            self._stop = mode
+            self._dirty.update((e.rank, e) for e in self.fleet.living())
+
+    def _serve(self) -> None:
+        """One message to each engine that gets tasks, an acknowledgement, its setup or the order to stop."""
+        handed: dict[int, list[Handed]] = {}
+        if self.ledger.ready and not self._stop:
+            for engine, count in self.fleet.servings(len(self.ledger.ready)):
+                if engine.set_up or self._setup.ready is not None:
+                    handed[engine.rank] = self._hand_out(engine, count)
+                    self._dirty[engine.rank] = engine
+        for engine in self._dirty.values():
+            if engine.sid and engine.state not in GONE:
+                self._send(engine, tuple(handed.get(engine.rank, ())))
+        self._dirty.clear()
+
+    def _hand_out(self, engine: Engine, count: int) -> list[Handed]:
+        handed: list[Handed] = []
+        size = 0
+        while len(handed) < count and size < BATCH_BYTES:
+            entry = self.ledger.assign(engine.sid)
+            task = entry.task
+            engine.held[task.task_id] = entry.attempt
+            size += len(task.command)
+            handed.append(Handed(task.task_id, entry.attempt, task.line_no, task.repeat_index, task.command))
+        return handed
+
+    def _send(self, engine: Engine, tasks: tuple[Handed, ...]) -> None:
+        setup = None
+        if not engine.set_up and self._setup.ready is not None:
+            engine.set_up, setup = True, self._setup.ready
+        stop: StopMode = ""
+        if engine.stop_sent != self._stop:
+            engine.stop_sent = stop = self._stop
+            if engine.state is not EngineState.STOPPING:
+                engine.move(EngineState.STOPPING)
+        elif not (tasks or engine.ack_due or setup):
+            return
+        engine.seq += 1
+        engine.ack_due = False
+        ids = (self.config.did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)
+        self._effects.append(Send(Down(*ids, tasks, (), stop, setup)))
+
+    def _say(self, text: str, *, level: Level = "note") -> None:
+        self._effects.append(Say(text, level))
+
+    def _note(self, text: str) -> None:
+        self._effects.append(Note(text))
+
+
+_HANDLERS: dict[type, Callable[..., None]] = {
+    EngineLaunched: DriverCore._launched,
+    EngineExited: DriverCore._exited,
+    MessageCame: DriverCore._message,
+    ItemsCame: DriverCore._items,
+    ListEnded: DriverCore._ended,
+    ListFailed: DriverCore._list_failed,
+    Written: DriverCore._written,
+    DiskGivenUp: DriverCore._disk_given_up,
+    SignalCame: DriverCore._signal,
+}

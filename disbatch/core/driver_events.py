@@ -1,0 +1,158 @@
+"""What happens to a driver (events) and what it wants done (effects). Values only; the shell in `runtime` has the hands."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, NamedTuple
+
+from disbatch.core.messages import Down, Hello, Up
+from disbatch.core.model import Item
+from disbatch.core.resume import Place
+from disbatch.core.status import StatusRecord
+
+Level = Literal["note", "warning", "error"]  # of what is told to the user
+
+
+class Instant(NamedTuple):
+    """A moment by both clocks: one that nobody sets, and the one that people read."""
+
+    mono_s: float
+    wall_s: float
+
+
+class Ending(Enum):
+    """Why a run ends; the value is its exit code when nothing else is asked for."""
+
+    COMPLETE = (0, "all tasks have been done")
+    CHECK = (1, "a BARRIER CHECK found failed tasks")
+    FAIL_FAST = (1, "a task failed, and --fail-fast was given")
+    BAD_LIST = (2, "the task list has an error")
+    NO_ENGINE = (3, "no engine is left")
+    NO_DISK = (3, "the status file cannot be written")
+    SIGINT = (130, "interrupted")
+    SIGTERM = (143, "terminated")
+
+    @property
+    def exit_code(self) -> int:
+        return self.value[0]
+
+    @property
+    def text(self) -> str:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLaunched:
+    rank: int
+    node: str
+    slots: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineExited:
+    """The process that was launched for an engine is gone. `why` says how, for people."""
+
+    rank: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCame:
+    message: Hello | Up
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsCame:
+    """The next items of the task list, in order; not more than `DriverCore.wants`."""
+
+    items: list[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class ListEnded:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ListFailed:
+    """The task list cannot be read on: `text` names source, line and reason."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The records of a batch are in the status file."""
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskGivenUp:
+    """The status file could not be written while the run had to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalCame:
+    """SIGINT (once: finish what runs; again: stop it) or SIGTERM (stop it)."""
+
+    ending: Ending
+
+
+Event = (
+    EngineLaunched
+    | EngineExited
+    | MessageCame
+    | ItemsCame
+    | ListEnded
+    | ListFailed
+    | Written
+    | DiskGivenUp
+    | SignalCame
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    message: Down
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append these to the status file, in order, then tell `Written(batch)`. A Place is a line to copy as skipped."""
+
+    batch: int
+    rows: list[StatusRecord | Place]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Put a text under a key of the KVS, for programs outside."""
+
+    key: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the user, and the log."""
+
+    text: str
+    level: Level = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """For the log alone."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Everything is written and every engine is gone."""
+
+    ending: Ending
+
+
+Effect = Send | Record | Publish | Say | Note | Over

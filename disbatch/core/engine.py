@@ -1,0 +1,311 @@
+"""EngineCore: slots, the tasks held ahead, per-engine commands, reports kept until acknowledged, orderly leaving.
+
+Pure: `handle(now, event)` returns effects; `now` is seconds of a clock that nobody sets. The shell is
+`runtime.engine`, the hands are `runtime.processes`.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from disbatch.core.engine_events import (
+    NO_SLOT,
+    DownCame,
+    Effect,
+    Ended,
+    Event,
+    Job,
+    Kill,
+    Leave,
+    SetTimer,
+    Spawn,
+    Tell,
+    Tick,
+    TimerRang,
+)
+from disbatch.core.errors import IllegalMoveError
+from disbatch.core.messages import Held, Hello, Report, Setup, StopMode, Up
+from disbatch.core.model import Outcome
+
+PREFETCH_S = (
+    0.05  # work held ahead: longer makes mixed durations wait beside free slots, shorter lets slots run dry
+)
+PREFETCH_MAX = 1000  # tasks; no duration is short enough to need more
+REPORT_S = 0.02  # short tasks: reports are sent this often, so that one message carries many
+PACE = 0.2  # weight of a new duration in the running mean
+HELD_BYTES = 16 << 20  # of commands held ahead
+
+
+class Phase(Enum):
+    JOINING = "signed in, per-engine commands not known"
+    SETTING_UP = "runs the START commands"
+    WORKING = "takes tasks"
+    ENDING = "waits for what runs, takes nothing"
+    CLEANING = "runs the STOP commands"
+    LEAVING = "waits until its last reports are acknowledged"
+    GONE = "has said good-bye"
+
+
+ALLOWED_MOVES = {
+    Phase.JOINING: {Phase.SETTING_UP, Phase.WORKING, Phase.ENDING},
+    Phase.SETTING_UP: {Phase.WORKING, Phase.ENDING},
+    Phase.WORKING: {Phase.ENDING},
+    Phase.ENDING: {Phase.CLEANING, Phase.LEAVING},
+    Phase.CLEANING: {Phase.LEAVING},
+    Phase.LEAVING: {Phase.GONE},
+    Phase.GONE: set(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    sid: str
+    rank: int
+    node: str
+    slots: int
+    grace_s: float  # between TERM and KILL, and for STOP commands of a run that is being killed
+
+
+class EngineCore:
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.phase = Phase.JOINING
+        self.ep = 0
+        self._free = list(range(config.slots - 1, -1, -1))
+        self._queue: deque[Job] = deque()
+        self._running: dict[int, Job] = {}  # by slot
+        self._held: set[Held] = (
+            set()
+        )  # tasks in the queue or running: a repeated message starts nothing twice
+        self._reports: deque[Report] = deque()  # not acknowledged, oldest first
+        self._n = 0  # number of the newest report
+        self._sent = 0  # number of the newest report that was sent on this connection
+        self._acked = 0
+        self._setup: Setup | None = None
+        self._todo: deque[Job] = deque()  # per-engine commands of the current phase
+        self._stop: StopMode = ""
+        self._started = False  # a START command, or a task, was begun: then STOP commands are run
+        self._why = "the run is over"
+        self._mean_s = 0.0  # of task durations, 0 before the first is known
+        self._returned: list[Held] = []
+        self._demand_sent = -1
+        self._killing = False
+        self._effects: list[Effect] = []
+
+    # -- what the shell asks
+
+    def hello(self, now: float) -> Hello:
+        """The first message on a new connection; everything not acknowledged goes into it."""
+        self.ep += 1
+        self._sent = self._n
+        self._demand_sent = self.demand
+        c = self.config
+        return Hello(
+            c.sid,
+            self.ep,
+            c.rank,
+            c.node,
+            c.slots,
+            now,
+            tuple(sorted(self._held)),
+            tuple(self._reports),
+            self.demand,
+        )
+
+    @property
+    def demand(self) -> int:
+        """How many unfinished tasks this engine wants to hold: its slots, and a little ahead when tasks are short."""
+        if self.phase is not Phase.WORKING:
+            return 0
+        if not self._mean_s:
+            return self.config.slots
+        return self.config.slots + min(PREFETCH_MAX, int(PREFETCH_S * self.config.slots / self._mean_s))
+
+    def handle(self, now: float, event: Event) -> list[Effect]:
+        """Takes in one event; returns what is to be done, in order."""
+        _HANDLERS[type(event)](self, now, event)
+        effects, self._effects = self._effects, []
+        return effects
+
+    # -- events
+
+    def _down(self, now: float, event: DownCame) -> None:
+        message = event.message
+        if message.sid != self.config.sid or message.ep != self.ep:
+            return
+        while self._reports and self._reports[0].n <= message.ack:
+            self._reports.popleft()
+        self._acked = max(self._acked, message.ack)
+        if message.setup is not None and self.phase is Phase.JOINING:
+            self._set_up(message.setup)
+        for handed in message.tasks:
+            if handed[:2] not in self._held:
+                self._held.add(handed[:2])
+                self._queue.append(Job("T", *handed))
+        if message.recall:
+            self._recall(set(message.recall))
+        if message.stop:
+            self._order_to_stop(message.stop)
+        self._go_on(now)
+
+    def _set_up(self, setup: Setup) -> None:
+        self._setup = setup
+        self._todo.extend(Job("A", c.task_id, 1, c.line_no, -1, c.command) for c in setup.starts)
+        self._move(Phase.SETTING_UP if self._todo else Phase.WORKING)
+
+    def _recall(self, wanted: set[Held]) -> None:
+        kept: deque[Job] = deque()
+        for job in self._queue:
+            if (job.task_id, job.attempt) in wanted:
+                self._return(job)
+            else:
+                kept.append(job)
+        self._queue = kept
+
+    def _order_to_stop(self, mode: StopMode) -> None:
+        self._stop = mode
+        if self.phase in (Phase.JOINING, Phase.SETTING_UP, Phase.WORKING):
+            self._move(Phase.ENDING)
+        if mode in ("kill", "abort") and self._running and self.phase is not Phase.LEAVING:
+            # STOP commands are given the grace time to end by themselves, tasks get TERM at once
+            if self.phase is Phase.ENDING:
+                self._killing = True
+                self._effects.append(Kill(mode == "abort"))
+            if mode == "abort":
+                self._effects.append(Kill(True))
+            self._effects.append(SetTimer("kill", self.config.grace_s))
+
+    def _ended(self, now: float, event: Ended) -> None:
+        tasks = 0
+        seconds = 0.0
+        for slot, outcome in event.ends:
+            job = self._running.pop(slot)
+            if slot != NO_SLOT:
+                self._free.append(slot)
+            if self._killing:  # we stopped it: it has no outcome, a task is still to do
+                if job.kind == "T":
+                    self._return(job)
+                continue
+            if job.kind == "T":
+                self._held.discard((job.task_id, job.attempt))
+                tasks += 1
+                seconds += outcome.elapsed_s
+            self._report(job, outcome)
+            if job.kind == "A" and outcome.returncode:
+                self._why = "a PERENGINE START command failed"
+                if self.phase is Phase.SETTING_UP:
+                    self._move(Phase.ENDING)
+        if tasks:
+            mean = seconds / tasks
+            self._mean_s = mean if not self._mean_s else self._mean_s + PACE * (mean - self._mean_s)
+        self._go_on(now)
+
+    def _return(self, job: Job) -> None:
+        self._held.discard((job.task_id, job.attempt))
+        self._returned.append((job.task_id, job.attempt))
+
+    def _report(self, job: Job, outcome: Outcome) -> None:
+        self._n += 1
+        self._reports.append(Report(self._n, job.kind, job.task_id, job.attempt, outcome))
+
+    def _timer(self, now: float, event: TimerRang) -> None:
+        if event.name == "report":
+            self._tell(now)
+        elif self._running:
+            self._effects.append(Kill(True))
+            self._effects.append(SetTimer("kill", self.config.grace_s))
+
+    def _tick(self, now: float, event: Tick) -> None:
+        self._tell(now, heartbeat=True)
+
+    # -- what follows
+
+    def _go_on(self, now: float) -> None:
+        """Fills slots, moves through the phases, and tells the driver what it has to know."""
+        if self.phase in (Phase.SETTING_UP, Phase.CLEANING):
+            self._next_command()
+        if self.phase is Phase.WORKING:
+            while self._free and self._queue:
+                self._start(self._free.pop(), self._queue.popleft())
+        if self.phase is Phase.ENDING:
+            while self._queue:
+                self._return(self._queue.popleft())
+            if not self._running:
+                self._clean_up()
+        if self.phase is Phase.LEAVING and not self._reports:
+            self._move(Phase.GONE)
+            self._effects += [Tell(self._up(now, (), self._why)), Leave()]
+            return
+        self._tell_if_due(now)
+
+    def _next_command(self) -> None:
+        if self._running:
+            return
+        if self._todo and self._stop != "abort":
+            self._start(NO_SLOT, self._todo.popleft())
+        elif self.phase is Phase.SETTING_UP:
+            self._move(Phase.WORKING)
+        else:
+            self._move(Phase.LEAVING)
+
+    def _clean_up(self) -> None:
+        """All tasks have ended: the STOP commands, or the way out when nothing was begun here."""
+        self._killing = False
+        self._todo.clear()
+        if self._setup is not None and self._started and self._setup.stops and self._stop != "abort":
+            self._todo.extend(Job("Z", c.task_id, 1, c.line_no, -1, c.command) for c in self._setup.stops)
+            self._move(Phase.CLEANING)
+            if self._stop == "kill":
+                self._effects.append(SetTimer("kill", self.config.grace_s))
+            self._next_command()
+        else:
+            self._move(Phase.LEAVING)
+
+    def _start(self, slot: int, job: Job) -> None:
+        self._started = True
+        self._running[slot] = job
+        self._effects.append(Spawn(slot, job))
+
+    def _tell_if_due(self, now: float) -> None:
+        """One report message is in flight; the next goes on its acknowledgement, so batches grow with load."""
+        if self._returned:
+            self._tell(now)
+            return
+        if self._sent > self._acked:
+            return
+        if self._n > self._sent:
+            # with enough held ahead the slots stay busy while reports gather
+            if len(self._queue) >= self.config.slots:
+                self._effects.append(SetTimer("report", REPORT_S))
+            else:
+                self._tell(now)
+        elif self.demand != self._demand_sent:
+            self._tell(now)
+
+    def _tell(self, now: float, *, heartbeat: bool = False) -> None:
+        new: tuple[Report, ...] = ()
+        if self._sent <= self._acked:
+            new = tuple([r for r in self._reports if r.n > self._sent])
+        if new or heartbeat or self._returned or self.demand != self._demand_sent:
+            self._effects.append(Tell(self._up(now, new)))
+
+    def _up(self, now: float, reports: tuple[Report, ...], bye: str = "") -> Up:
+        if reports:
+            self._sent = reports[-1].n
+        self._demand_sent = self.demand
+        returned, self._returned = tuple(self._returned), []
+        return Up(self.config.sid, self.ep, self._n, now, reports, self._demand_sent, returned, bye)
+
+    def _move(self, phase: Phase) -> None:
+        if phase not in ALLOWED_MOVES[self.phase]:
+            raise IllegalMoveError(f"engine: {self.phase.name} -> {phase.name}")
+        self.phase = phase
+
+
+_HANDLERS: dict[type, Callable[..., None]] = {
+    DownCame: EngineCore._down,
+    Ended: EngineCore._ended,
+    TimerRang: EngineCore._timer,
+    Tick: EngineCore._tick,
+}

@@ -1,0 +1,82 @@
+"""What happens to an engine (events) and what it wants done (effects). Values only."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from disbatch.core.messages import Down, ReportKind, Up
+from disbatch.core.model import Outcome
+
+NO_SLOT = -1  # slot of per-engine commands, told to them as DISBATCH_CYLINDER_RANK
+TimerName = Literal["report", "kill"]
+
+
+class Job(NamedTuple):
+    """A command to be started: a task's attempt (T), or a per-engine START (A) or STOP (Z)."""
+
+    kind: ReportKind
+    task_id: int
+    attempt: int
+    line_no: int
+    repeat_index: int
+    command: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DownCame:
+    message: Down
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Processes that ended, found in one turn of the loop: (slot, outcome) pairs, in the order of their ends."""
+
+    ends: list[tuple[int, Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerRang:
+    name: TimerName
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing but time: a heartbeat is due."""
+
+
+Event = DownCame | Ended | TimerRang | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    slot: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Put this message into the driver's mailbox."""
+
+    message: Up
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Ring once, `after_s` from now; a timer of that name that still runs stays as it is."""
+
+    name: TimerName
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Signal the process groups of everything that runs: TERM, or KILL when `hard`."""
+
+    hard: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Everything has been said: close the connection, kill what tasks left behind, exit."""
+
+
+Effect = Spawn | Tell | SetTimer | Kill | Leave

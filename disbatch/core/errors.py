@@ -1,0 +1,42 @@
+"""Every exception of the package, divided by who has to act. A failing *task* is data, never an exception."""
+
+
+class DisBatchError(Exception):
+    """Root of all. `exit_code` is what the program ends with when nobody handles the error."""
+
+    exit_code = 3
+
+
+class UsageError(DisBatchError):
+    """The user has to act: options or environment that make no sense."""
+
+    exit_code = 2
+
+
+class TaskFileError(DisBatchError):
+    """The user has to act: a line of the task list that disBatch cannot accept."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, line_no: int, line: bytes, why: str) -> None:
+        shown = line[:200].decode("utf-8", "replace") + ("…" if len(line) > 200 else "")
+        super().__init__(f"{source}, line {line_no}: {why}\n    {shown}")
+        self.line_no = line_no
+
+
+class StatusFileError(DisBatchError):
+    """The user has to act: a status file that cannot be read, or does not belong to this task list."""
+
+    exit_code = 2
+
+
+class PeerError(DisBatchError):
+    """A program at the other end of a connection broke the protocol."""
+
+
+class MachineError(DisBatchError):
+    """The machine has to be looked at: a process, a disk or a connection failed."""
+
+
+class IllegalMoveError(AssertionError):
+    """A defect of disBatch: a task or an engine was about to change into a state that its table forbids."""

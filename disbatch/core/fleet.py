@@ -1,0 +1,149 @@
+"""The engines of a run: who has signed in, what each holds, and which of them wants more."""
+
+from collections.abc import Iterator
+from enum import Enum
+
+from disbatch.core.errors import IllegalMoveError
+from disbatch.core.messages import Hello
+
+
+class EngineState(Enum):
+    STARTING = "launched, not signed in"
+    RUNNING = "takes tasks"
+    STOPPING = "told to stop"
+    STOPPED = "gone in order"
+    LOST = "gone without a word"
+
+
+ALLOWED_MOVES = {
+    EngineState.STARTING: {EngineState.RUNNING, EngineState.STOPPING, EngineState.LOST},
+    EngineState.RUNNING: {EngineState.STOPPING, EngineState.STOPPED, EngineState.LOST},
+    EngineState.STOPPING: {EngineState.STOPPED, EngineState.LOST},
+    EngineState.STOPPED: set(),
+    EngineState.LOST: set(),
+}
+GONE = (EngineState.STOPPED, EngineState.LOST)
+
+
+class Engine:
+    """What the driver knows of one engine."""
+
+    __slots__ = (
+        "ack_due",
+        "acked",
+        "demand",
+        "echo",
+        "ep",
+        "held",
+        "label",
+        "node",
+        "rank",
+        "seen",
+        "seq",
+        "set_up",
+        "sid",
+        "slots",
+        "state",
+        "stop_sent",
+    )
+
+    def __init__(self, rank: int, node: str, slots: int, label: str) -> None:
+        self.rank = rank
+        self.node = node
+        self.slots = slots
+        self.label = label
+        self.state = EngineState.STARTING
+        self.sid = ""
+        self.ep = 0
+        self.demand = 0  # how many unfinished tasks it wants to hold
+        self.held: dict[int, int] = {}  # task id -> attempt, handed out and not reported
+        self.seen = 0  # highest report number that came
+        self.acked = 0  # highest report number that is on disk
+        self.ack_due = False
+        self.seq = 0
+        self.echo = 0.0
+        self.set_up = False  # has the per-engine commands
+        self.stop_sent = ""
+
+    @property
+    def room(self) -> int:
+        """How many more tasks it wants now."""
+        return self.demand - len(self.held) if self.state is EngineState.RUNNING else 0
+
+    @property
+    def busy(self) -> int:
+        """Slots that work, as far as the driver can know: engines start what they hold at once."""
+        return min(self.slots, len(self.held))
+
+    def move(self, state: EngineState) -> None:
+        """The one place where an engine changes its state. Raises IllegalMoveError on any move not allowed."""
+        if state not in ALLOWED_MOVES[self.state]:
+            raise IllegalMoveError(f"engine {self.rank} on {self.node}: {self.state.name} -> {state.name}")
+        self.state = state
+
+
+class Fleet:
+    """All engines by rank and by session, and an order in which the hungry ones are served."""
+
+    def __init__(self) -> None:
+        self.engines: dict[int, Engine] = {}
+        self.by_sid: dict[str, Engine] = {}
+
+    def launched(self, rank: int, node: str, slots: int, label: str) -> None:
+        self.engines[rank] = Engine(rank, node, slots, label)
+
+    def sign_in(self, hello: Hello) -> Engine | None:
+        """The engine that says hello, its session noted; None when it is unknown, gone, or an older connection."""
+        engine = self.engines.get(hello.rank)
+        if engine is None or engine.state in GONE:
+            return None
+        if engine.sid and (engine.sid != hello.sid or hello.ep <= engine.ep):
+            return None
+        engine.sid, engine.ep, engine.slots = hello.sid, hello.ep, hello.slots
+        self.by_sid[hello.sid] = engine
+        if engine.state is EngineState.STARTING:
+            engine.move(EngineState.RUNNING)
+        return engine
+
+    def living(self) -> list[Engine]:
+        return [e for e in self.engines.values() if e.state not in GONE]
+
+    @property
+    def room(self) -> int:
+        return sum(max(0, e.room) for e in self.engines.values())
+
+    @property
+    def busy(self) -> int:
+        return sum(e.busy for e in self.engines.values())
+
+    @property
+    def slots(self) -> int:
+        return sum(e.slots for e in self.engines.values() if e.state not in GONE)
+
+    def servings(self, ready: int) -> Iterator[tuple[Engine, int]]:
+        """Who gets how many of `ready` tasks: free slots everywhere first, one by one, then what is held ahead."""
+        hungry = [e for e in self.engines.values() if e.room > 0]
+        if len(hungry) == 1:  # the usual case, and the hot one
+            yield hungry[0], min(ready, hungry[0].room)
+            return
+        shares = dict.fromkeys((e.rank for e in hungry), 0)
+        for limit_by_slots in (True, False):
+            open_to = hungry
+            while ready > 0 and open_to:
+                share = max(1, ready // len(open_to))
+                still_open = []
+                for e in open_to:
+                    room = (
+                        (min(e.slots, e.demand) if limit_by_slots else e.demand)
+                        - len(e.held)
+                        - shares[e.rank]
+                    )
+                    taken = max(0, min(share, room, ready))
+                    shares[e.rank] += taken
+                    ready -= taken
+                    if room > taken:
+                        still_open.append(e)
+                open_to = still_open
+        for e in hungry:
+            if shares[e.rank]:
+                yield e, shares[e.rank]

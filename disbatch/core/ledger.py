@@ -1,0 +1,133 @@
+"""The states of tasks and the age between two barriers, by counting and never by scanning.
+
+Only tasks in flight have an entry, so that memory is bounded by what engines hold, not by the length of the list.
+What waits behind a barrier has not been read from the task list yet and needs no state here.
+"""
+
+from collections import deque
+from enum import Enum
+
+from disbatch.core.errors import IllegalMoveError
+from disbatch.core.messages import Held
+from disbatch.core.model import Task
+
+
+class TaskState(Enum):
+    NEW = "just read"
+    READY = "waiting for a slot"
+    ASSIGNED = "held by an engine"
+    DONE = "finished with exit code 0"
+    FAILED = "finished with another exit code"
+    SKIPPED = "done in an earlier run"
+
+
+ALLOWED_MOVES = {
+    TaskState.NEW: {TaskState.READY, TaskState.SKIPPED},
+    TaskState.READY: {TaskState.ASSIGNED},
+    TaskState.ASSIGNED: {TaskState.READY, TaskState.DONE, TaskState.FAILED},
+    TaskState.DONE: set(),
+    TaskState.FAILED: set(),
+    TaskState.SKIPPED: set(),
+}
+
+
+class Entry:
+    """A task in flight: its state and the number of its current attempt (0 before the first)."""
+
+    __slots__ = ("attempt", "engine", "state", "task")
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.state = TaskState.NEW
+        self.attempt = 0
+        self.engine: str | None = None  # session id of the engine that holds it
+
+
+def move(entry: Entry, state: TaskState) -> None:
+    """The one place where a task changes its state. Raises IllegalMoveError on any move that the table lacks."""
+    if state not in ALLOWED_MOVES[entry.state]:
+        raise IllegalMoveError(f"task {entry.task.task_id}: {entry.state.name} -> {state.name}")
+    entry.state = state
+
+
+class Ledger:
+    """All tasks in flight, in the order in which they are to start, and the counts that barriers and views need."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.ready: deque[Entry] = deque()
+        self.done = 0
+        self.failed = 0
+        self.skipped = 0
+        self.skipped_failed = 0
+        self.age_failed = 0  # failures since the last barrier, skipped ones included
+
+    @property
+    def unfinished(self) -> int:
+        """Tasks that were read and have not ended."""
+        return len(self.entries)
+
+    @property
+    def assigned(self) -> int:
+        return len(self.entries) - len(self.ready)
+
+    def admit(self, task: Task) -> None:
+        """Takes in a task that is to be run."""
+        entry = Entry(task)
+        move(entry, TaskState.READY)
+        self.entries[task.task_id] = entry
+        self.ready.append(entry)
+
+    def skip(self, *, failed: bool) -> None:
+        """Counts a task that an earlier run has finished."""
+        self.skipped += 1
+        self.skipped_failed += failed
+        self.age_failed += failed
+
+    def assign(self, sid: str) -> Entry:
+        """Hands the next READY task to an engine, as a new attempt."""
+        entry = self.ready.popleft()
+        move(entry, TaskState.ASSIGNED)
+        entry.attempt += 1
+        entry.engine = sid
+        return entry
+
+    def current(self, held: Held, sid: str) -> Entry | None:
+        """The entry whose current attempt this is, held by this engine; None when the attempt is stale."""
+        entry = self.entries.get(held[0])
+        if (
+            entry is None
+            or entry.attempt != held[1]
+            or entry.engine != sid
+            or entry.state is not TaskState.ASSIGNED
+        ):
+            return None
+        return entry
+
+    def give_back(self, entry: Entry) -> None:
+        """The engine will not run it: it is the next to start again, as it is older than all that wait."""
+        move(entry, TaskState.READY)
+        entry.engine = None
+        self.ready.appendleft(entry)
+
+    def finish(self, entry: Entry, *, failed: bool) -> None:
+        move(entry, TaskState.FAILED if failed else TaskState.DONE)
+        del self.entries[entry.task.task_id]
+        if failed:
+            self.failed += 1
+            self.age_failed += 1
+        else:
+            self.done += 1
+
+    def new_age(self) -> None:
+        """A barrier was met: what failed before it no longer counts for the next CHECK."""
+        self.age_failed = 0
+
+    def check_invariants(self) -> None:
+        """For tests: the counts and the tables say the same."""
+        ready = [e for e in self.entries.values() if e.state is TaskState.READY]
+        assert len(ready) == len(self.ready) and set(map(id, ready)) == set(map(id, self.ready))
+        assert all(e.engine is None for e in ready)
+        assigned = [e for e in self.entries.values() if e.state is TaskState.ASSIGNED]
+        assert len(assigned) + len(ready) == len(self.entries)
+        assert all(e.engine is not None and e.attempt > 0 for e in assigned)

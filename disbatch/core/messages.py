@@ -1,0 +1,232 @@
+"""What crosses the KVS between driver and engines, as values with a JSON codec and a version.
+
+The protocol is the team's session page; here is its alphabet. Lists, not objects with names: half the bytes and time.
+Commands are bytes; they travel as text with surrogate escapes, which JSON carries both ways.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from disbatch.core.errors import PeerError
+from disbatch.core.model import Outcome
+
+VERSION = 1
+ReportKind = Literal["T", "A", "Z"]  # a task, a per-engine START, a per-engine STOP
+StopMode = Literal["", "finish", "kill", "abort"]
+# finish: end what is running, start nothing; kill: TERM, then KILL, and no reports of what was killed;
+# abort: KILL at once and skip the STOP commands. Each goes on to the PERENGINE STOP commands but abort.
+
+
+class Handed(NamedTuple):
+    """An attempt as it is handed to an engine."""
+
+    task_id: int
+    attempt: int
+    line_no: int
+    repeat_index: int
+    command: bytes
+
+
+class EngineCommand(NamedTuple):
+    """A per-engine command as it is handed to an engine."""
+
+    task_id: int
+    line_no: int
+    command: bytes
+
+
+class Setup(NamedTuple):
+    """What an engine runs before its first task and after its last one. Sent once, before any task."""
+
+    starts: tuple[EngineCommand, ...]
+    stops: tuple[EngineCommand, ...]
+
+
+class Report(NamedTuple):
+    """How an attempt ended. `n` counts the reports of a session from 1."""
+
+    n: int
+    kind: ReportKind
+    task_id: int
+    attempt: int
+    outcome: Outcome
+
+
+Held = tuple[int, int]  # (task id, attempt number)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Engine to driver at each (re)connect: who I am, what I hold, what I still have to report."""
+
+    sid: str
+    ep: int
+    rank: int
+    node: str
+    slots: int
+    t: float
+    held: tuple[Held, ...]
+    reports: tuple[Report, ...]
+    demand: int
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """Engine to driver: reports, and how many unfinished tasks the engine wants to hold (absolute)."""
+
+    sid: str
+    ep: int
+    n_hi: int
+    t: float
+    reports: tuple[Report, ...]
+    demand: int
+    returned: tuple[Held, ...] = ()  # the answer to a recall: these were not started and never will be
+    bye: str = ""  # the last message of a session, with the reason
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """Driver to engine: tasks, an acknowledgement of all reports up to `ack`, a recall, a stop."""
+
+    did: str
+    sid: str
+    ep: int
+    seq: int
+    ack: int
+    echo: float
+    tasks: tuple[Handed, ...] = ()
+    recall: tuple[Held, ...] = ()
+    stop: StopMode = ""
+    setup: Setup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Die:
+    """Driver to engine: this session is held as lost; kill everything, take a new one."""
+
+    sid: str
+
+
+Message = Hello | Up | Down | Die
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON text in ASCII."""
+    m = message
+    body: list[Any]
+    if isinstance(m, Down):
+        tasks = [(h[0], h[1], h[2], h[3], _text(h[4])) for h in m.tasks]
+        setup = m.setup and [[(c[0], c[1], _text(c[2])) for c in commands] for commands in m.setup]
+        body = ["D", VERSION, m.did, m.sid, m.ep, m.seq, m.ack, m.echo, tasks, m.recall, m.stop, setup]
+    elif isinstance(m, Up):
+        body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, m.reports, m.demand, m.returned, m.bye]
+    elif isinstance(m, Hello):
+        body = ["H", VERSION, m.sid, m.ep, m.rank, m.node, m.slots, m.t, m.held, m.reports, m.demand]
+    else:
+        body = ["X", VERSION, m.sid]
+    return _dump(body).encode("ascii")
+
+
+def decode(data: bytes) -> Message:
+    """The message in `data`. Raises PeerError for anything that is not one, or of another version."""
+    try:
+        body = json.loads(data)
+        kind, version = body[0], body[1]
+        if version != VERSION:
+            raise PeerError(f"a message of protocol version {version!r}; this program speaks {VERSION}")
+        return _READERS[kind](body[2:])
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise PeerError(f"not a message between driver and engine ({error}): {data[:80]!r}") from None
+
+
+def _hello(b: list[Any]) -> Hello:
+    sid, ep, rank, node, slots, t, held, reports, demand = b
+    return Hello(
+        str(sid),
+        int(ep),
+        int(rank),
+        str(node),
+        int(slots),
+        float(t),
+        _held(held),
+        _reports(reports),
+        int(demand),
+    )
+
+
+def _up(b: list[Any]) -> Up:
+    sid, ep, n_hi, t, reports, demand, returned, bye = b
+    return Up(
+        str(sid), int(ep), int(n_hi), float(t), _reports(reports), int(demand), _held(returned), str(bye)
+    )
+
+
+def _down(b: list[Any]) -> Down:
+    did, sid, ep, seq, ack, echo, tasks, recall, stop, setup = b
+    if stop not in ("", "finish", "kill", "abort"):
+        raise ValueError(f"unknown stop {stop!r}")
+    handed = tuple([Handed(_int(i), _int(a), _int(line), _int(r), _bytes(c)) for i, a, line, r, c in tasks])
+    ready = None
+    if setup is not None:
+        starts, stops = (
+            [EngineCommand(_int(i), _int(line), _bytes(c)) for i, line, c in commands] for commands in setup
+        )
+        ready = Setup(tuple(starts), tuple(stops))
+    return Down(
+        str(did), str(sid), int(ep), int(seq), int(ack), float(echo), handed, _held(recall), stop, ready
+    )
+
+
+def _die(b: list[Any]) -> Die:
+    return Die(str(b[0]))
+
+
+_READERS: dict[str, Callable[[list[Any]], Message]] = {"H": _hello, "U": _up, "D": _down, "X": _die}
+
+
+def _held(pairs: list[Any]) -> tuple[Held, ...]:
+    return tuple([(int(task_id), int(attempt)) for task_id, attempt in pairs])
+
+
+def _reports(rows: list[Any]) -> tuple[Report, ...]:
+    reports = []
+    for n, kind, task_id, attempt, outcome in rows:
+        if kind not in ("T", "A", "Z"):
+            raise ValueError(f"unknown kind of report {kind!r}")
+        reports.append(Report(int(n), kind, int(task_id), int(attempt), _outcome(outcome)))
+    return tuple(reports)
+
+
+def _outcome(row: list[Any]) -> Outcome:
+    pid, code, elapsed, start, finish, out_n, out, err_n, err, cpu, peak = row
+    numbers = (pid, code, elapsed, start, finish, out_n, err_n, cpu, peak)
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError("an outcome with a field that is no number")
+    return Outcome(pid, code, elapsed, start, finish, out_n, str(out), err_n, str(err), cpu, peak)
+
+
+def _int(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is no integer")
+    return value
+
+
+def _text(command: bytes) -> str:
+    return command.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+_dump = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode

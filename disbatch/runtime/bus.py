@@ -1,0 +1,25 @@
+"""The mailboxes between driver and engines: their keys in the KVS, and messages as its values."""
+
+from disbatch.core.messages import Message, decode, encode
+from kvsstcp.values import Value
+
+JSON = b"JSON"
+
+
+def up_key(did: str) -> bytes:
+    """The driver's one mailbox."""
+    return f"disBatch up {did}".encode("ascii")
+
+
+def down_key(sid: str, ep: int) -> bytes:
+    """The mailbox of one connection of one engine: what waits in a broken one is never taken by another."""
+    return f"disBatch down {sid} {ep}".encode("ascii")
+
+
+def to_value(message: Message) -> Value:
+    return Value(JSON, encode(message))
+
+
+def from_value(value: Value) -> Message:
+    """Raises PeerError when the value is no message."""
+    return decode(value.data)

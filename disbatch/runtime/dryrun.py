@@ -1,0 +1,57 @@
+"""`--dry-run`: everything is checked as before a run, and told; nothing is run and no file is written."""
+
+import sys
+from collections import Counter
+
+from disbatch.core.model import NO_REPEAT, Barrier, PerEngine, Task
+from disbatch.core.resume import Verdict
+from disbatch.core.status import command_text
+from disbatch.runtime.settings import RunSettings
+from disbatch.runtime.sources import FileSource
+from disbatch.runtime.start import open_resume, open_source
+
+SHOWN = 3  # commands of the beginning and of the end
+
+
+def dry_run(settings: RunSettings) -> int:
+    """Prints slots, counts and the first and last commands to standard output; returns the exit code."""
+    source = open_source(settings)
+    resume = open_resume(settings, source, lambda text: print(f"note: {text}"))
+    for warning in settings.allocation.warnings:
+        print(f"warning: {warning}")
+    for node in settings.allocation.nodes:
+        print(f"{node.name}: {node.slots} slots ({node.cores} cores)")
+    first: list[Task] = []
+    last: list[Task] = []
+    counts: Counter[str] = Counter()
+    if isinstance(source, FileSource):
+        items = source.items()
+    else:
+        while not source.ended:
+            source.read()
+        items = iter(source.take(sys.maxsize))
+    for item in items:
+        if isinstance(item, PerEngine):
+            counts["PERENGINE"] += 1
+        elif isinstance(item, Barrier):
+            counts["BARRIER CHECK" if item.check else "BARRIER"] += 1
+        else:
+            counts["tasks"] += 1
+            counts["of REPEAT"] += item.repeat_index != NO_REPEAT
+            counts["skipped"] += resume is not None and resume.judge(item)[0] is not Verdict.RUN
+            (first if len(first) < SHOWN else last).append(item)
+            del last[:-SHOWN]
+    for text in source.cleaner.notes:
+        print(f"note: {text}")
+    done = f", {counts['skipped']} of them finished in earlier runs" if resume else ""
+    print(f"{settings.taskfile}: {counts['tasks']} tasks{done}")
+    for name in ("BARRIER", "BARRIER CHECK", "PERENGINE"):
+        if counts[name]:
+            print(f"  {name}: {counts[name]}")
+    for number, task in enumerate(first + last):
+        if number == len(first) and task.task_id > first[-1].task_id + 1:
+            print("  …")
+        repeated = f", repeat index {task.repeat_index}" if task.repeat_index != NO_REPEAT else ""
+        print(f"  task {task.task_id} (line {task.line_no}{repeated}): {command_text(task.command)}")
+    print("nothing was run (--dry-run)")
+    return 0

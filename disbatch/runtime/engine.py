@@ -1,0 +1,196 @@
+"""The engine's event loop: connection, processes and timers around an `EngineCore`.
+
+It runs in a process of its own, below a guard. Everything that decides is in `core.engine`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from disbatch.core.engine import EngineConfig, EngineCore
+from disbatch.core.engine_events import (
+    NO_SLOT,
+    DownCame,
+    Effect,
+    Ended,
+    Event,
+    Job,
+    Kill,
+    Leave,
+    SetTimer,
+    Spawn,
+    Tell,
+    Tick,
+    TimerRang,
+)
+from disbatch.core.errors import MachineError, PeerError
+from disbatch.core.messages import Down
+from disbatch.runtime.bus import down_key, from_value, to_value, up_key
+from disbatch.runtime.guard import kill_descendants
+from disbatch.runtime.logs import open_log
+from disbatch.runtime.processes import Ends, ProcessTable
+from disbatch.runtime.settings import HEARTBEAT_S
+from kvsstcp.aclient import AsyncClient
+from kvsstcp.errors import KvsError
+
+CONNECT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStart:
+    """All that an engine is told when it is started. `token` never leaves memory."""
+
+    config: EngineConfig
+    did: str
+    addresses: tuple[tuple[str, int], ...]
+    token: bytes
+    log: str
+    loglevel: str
+    job_id: str
+    task_name: str
+    cores_per_task: int
+
+
+class TaskEnvironment:
+    """The environment of tasks: the engine's own and what tells a task who it is (formats: Environment)."""
+
+    def __init__(self, base: Mapping[bytes, bytes], start: EngineStart) -> None:
+        self._env = dict(base)
+        self._env[b"DISBATCH_JOBID"] = os.fsencode(start.job_id)
+        self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.task_name)
+        self._env[b"DISBATCH_ENGINE_RANK"] = b"%d" % start.config.rank
+        self._env[b"DISBATCH_CORES_PER_TASK"] = b"%d" % start.cores_per_task
+
+    def of(self, slot: int, job: Job) -> Mapping[bytes, bytes]:
+        """For one command; the mapping is valid until the next call."""
+        env = self._env
+        env[b"DISBATCH_TASKID"] = b"%d" % job.task_id
+        env[b"DISBATCH_TASKID_ZP"] = b"%06d" % job.task_id
+        env[b"DISBATCH_STREAM_INDEX"] = b"%d" % job.line_no
+        env[b"DISBATCH_STREAM_INDEX_ZP"] = b"%06d" % job.line_no
+        env[b"DISBATCH_REPEAT_INDEX"] = b"%d" % job.repeat_index
+        env[b"DISBATCH_REPEAT_INDEX_ZP"] = b"%06d" % job.repeat_index
+        env[b"DISBATCH_CYLINDER_RANK"] = b"%d" % slot
+        return env
+
+
+class EngineShell:
+    def __init__(self, start: EngineStart, guard_fd: int, log: logging.Logger) -> None:
+        self._start = start
+        self._guard_fd = guard_fd
+        self._log = log
+        self._core = EngineCore(start.config)
+        self._environment = TaskEnvironment(os.environb, start)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    async def run(self) -> int:
+        """Serves the driver until it says stop, or is gone. Returns the exit code of the process."""
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[int] = self._loop.create_future()
+        self._table = ProcessTable(self._loop.call_later)
+        self._loop.add_reader(self._table.fileno(), self._processes_moved)
+        self._loop.add_reader(self._guard_fd, self._end, "the guard of this engine died", 3)
+        start = self._start
+        self._client = await AsyncClient.connect(start.addresses, token=start.token, timeout_s=CONNECT_S)
+        self._up = up_key(start.did)
+        self._client.put(self._up, to_value(self._core.hello(_now())))
+        listener = asyncio.create_task(self._listen())
+        heart = asyncio.create_task(self._beat())
+        code = await self._over
+        for task in (listener, heart):
+            task.cancel()
+        with contextlib.suppress(KvsError, OSError):
+            await self._client.close()
+        return code
+
+    async def _listen(self) -> None:
+        key = down_key(self._start.config.sid, self._core.ep)
+        try:
+            while True:
+                message = from_value(await self._client.get(key))
+                if isinstance(message, Down):
+                    self._happened(DownCame(message))
+                else:
+                    self._end("the driver holds this engine as lost", 3)
+        except (KvsError, PeerError, OSError) as error:
+            self._end(f"the connection to the driver is gone ({error})", 3)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            self._happened(Tick())
+
+    def _processes_moved(self) -> None:
+        ends = self._table.turn()
+        if ends:
+            self._happened(Ended(ends))
+
+    def _happened(self, event: Event) -> None:
+        """Gives an event to the core and carries out what it says; a spawn that fails is an event again."""
+        if self._over.done():
+            return
+        failed: Ends = self._carry_out(self._core.handle(_now(), event))
+        if failed:
+            # in a later turn: the connection has to be heard between thousands of spawns that fail
+            self._loop.call_soon(self._happened, Ended(failed))
+
+    def _carry_out(self, effects: list[Effect]) -> Ends:
+        for effect in effects:
+            if isinstance(effect, Spawn):
+                job = effect.job
+                self._table.spawn(effect.slot, job.command, self._environment.of(effect.slot, job))
+                if effect.slot == NO_SLOT:
+                    self._log.info(
+                        "per-engine command of line %d: %s",
+                        job.line_no,
+                        job.command.decode("utf-8", "replace"),
+                    )
+            elif isinstance(effect, Tell):
+                self._client.put(self._up, to_value(effect.message))
+            elif isinstance(effect, SetTimer):
+                if effect.name not in self._timers:
+                    self._timers[effect.name] = self._loop.call_later(effect.after_s, self._ring, effect.name)
+            elif isinstance(effect, Kill):
+                self._log.info("running tasks get %s", "KILL" if effect.hard else "TERM")
+                self._table.kill(signal.SIGKILL if effect.hard else signal.SIGTERM)
+            elif isinstance(effect, Leave):
+                self._end("all said and done", 0)
+        return self._table.take_failed()
+
+    def _ring(self, name: str) -> None:
+        del self._timers[name]
+        self._happened(TimerRang("kill" if name == "kill" else "report"))
+
+    def _end(self, why: str, code: int) -> None:
+        if not self._over.done():
+            self._log.log(logging.INFO if code == 0 else logging.ERROR, "this engine ends: %s", why)
+            self._over.set_result(code)
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def engine_process(start: EngineStart, guard_fd: int) -> int:
+    """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
+    log = open_log(start.log, start.loglevel, "engine")
+    log.info("engine %d on %s: %d slots", start.config.rank, start.config.node, start.config.slots)
+    try:
+        return asyncio.run(EngineShell(start, guard_fd, log).run())
+    except (KvsError, MachineError, OSError) as error:
+        log.error("this engine cannot work: %s", error)
+        return 3
+    finally:
+        used = os.times()
+        log.info(
+            "processor time: %.2f s of the engine, %.2f s of its tasks",
+            used.user + used.system,
+            used.children_user + used.children_system,
+        )
+        kill_descendants()
+        logging.shutdown()

@@ -1,0 +1,83 @@
+"""The names of a run's files, and claiming a prefix so that no run ever touches another's files."""
+
+import os
+import secrets
+import time
+from dataclasses import dataclass
+
+from disbatch.core.errors import MachineError, UsageError
+
+_ENDINGS = ("_status.txt", "_driver.txt", "_engine.txt", "_dbUtil.sh", "_kvsinfo.txt", "_url", "_usage.txt")
+MAX_TRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of one run. `suffix` is what was added to the prefix because it was taken (".2"), or nothing."""
+
+    prefix: str
+    suffix: str
+    job_id: str
+    log: str
+
+    @property
+    def status(self) -> str:
+        return self.prefix + "_status.txt"
+
+    @property
+    def kvsinfo(self) -> str:
+        return self.prefix + "_kvsinfo.txt"
+
+    def engine_log(self, node: str, label: str) -> str:
+        """The log of an engine; with the label of its context where the plain name is taken."""
+        plain = f"{self.prefix}_{node}_engine.txt"
+        return f"{self.prefix}_{label}_{node}_engine.txt" if os.path.lexists(plain) else plain
+
+
+def make_job_id() -> str:
+    """Date, time and something random: unique among runs that start in one folder in the same second."""
+    return time.strftime("%Y%m%d%H%M%S_") + secrets.token_hex(2)
+
+
+def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) -> tuple[RunFiles, int]:
+    """Takes the first free prefix by creating its status file; returns the names and the open status file.
+
+    `prefix` is what -p gave: a folder keeps the default name, anything else is the beginning of the names. Raises
+    UsageError when the folder is missing or the logfile cannot be opened, MachineError when nothing can be created.
+    """
+    wanted = _prefix_path(prefix, f"{task_name}_{job_id}")
+    folder = os.path.dirname(wanted) or "."
+    if not os.path.isdir(folder):
+        raise UsageError(f"-p {prefix}: there is no folder {folder}; create it first")
+    for number in range(1, MAX_TRIES):
+        suffix = f".{number}" if number > 1 else ""
+        candidate = wanted + suffix
+        if _taken(candidate, folder):
+            continue
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(candidate + "_status.txt", flags, 0o666)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise MachineError(f"cannot create {candidate}_status.txt: {error.strerror}") from None
+        log = logfile or candidate + "_driver.txt"
+        return RunFiles(candidate, suffix, job_id + suffix, log), descriptor
+    raise MachineError(f"{wanted}: {MAX_TRIES} runs have taken this prefix; give another with -p")
+
+
+def _prefix_path(prefix: str | None, name: str) -> str:
+    if prefix is None:
+        return os.path.join(".", name)
+    if prefix.endswith("/") or os.path.isdir(prefix):
+        return os.path.join(prefix, name)
+    return prefix
+
+
+def _taken(candidate: str, folder: str) -> bool:
+    start = os.path.basename(candidate) + "_"
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise MachineError(f"cannot read the folder {folder}: {error.strerror}") from None
+    return any(name.startswith(start) and name.endswith(_ENDINGS) for name in names)

@@ -1,0 +1,158 @@
+"""The settings of a run: from parsed options and the environment to frozen values, once.
+
+Every default lives here, with its reason. Combinations that make no sense, and options that this version does not
+have yet, are refused here.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from disbatch.contexts.base import Allocation, allocate
+from disbatch.contexts.ssh import LOCALHOST, NODELIST_VARIABLE, parse_hosts
+from disbatch.core.errors import UsageError
+
+GRACE_S = (
+    5.0  # between TERM and KILL: enough to flush a file, short enough for somebody who waits at a terminal
+)
+HEARTBEAT_S = 30.0  # a tenth of the default lease (session page, 14)
+PLAIN_PROGRESS_S = 30.0  # without a terminal: seldom enough for a log
+BAR_REFRESH_S = 0.25  # at a terminal: what looks alive
+STATUS_KEY_S = 1.0  # how often the snapshot for outside monitors is published
+FSYNC_S = 1.0  # what a power cut may cost at most
+WRITE_RETRY_S = 1.0  # a full disk is tried again this often
+LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, but a wrong file
+
+NOT_YET = {
+    "kvsserver": "--kvsserver",
+    "taskserver": "--taskserver",
+    "taskcommand": "--taskcommand",
+    "mailto": "--mailTo",
+    "startup_only": "-S/--startup-only",
+    "web": "-w/--web",
+    "context_task_limit": "-C/--context-task-limit",
+    "fill": "--fill",
+    "gpu": "-g/--gpu",
+    "retire_cmd": "--retire-cmd",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    taskfile: str  # path, or "-" for standard input
+    task_name: str  # base name of the task file, DISBATCH_NAMETASKS
+    allocation: Allocation
+    prefix: str | None  # -p, as given
+    job_id: str | None  # from the environment; None: one is made
+    resume_from: tuple[str, ...]
+    retry: bool
+    force_resume: bool
+    exit_code: bool  # -e
+    fail_fast: bool
+    status_header: bool
+    logfile: str | None
+    loglevel: str
+    use_address: tuple[str, int] | None
+    quiet: bool
+    dry_run: bool
+
+
+def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> RunSettings:
+    """Checks the options against each other and the environment. Raises UsageError, one line, for the user."""
+    _refuse_combinations(options)
+    _refuse_not_yet(options)
+    if options.taskfile is None:
+        raise UsageError("no task file was given (a file with one command a line, or - for standard input)")
+    if os.path.isdir(options.taskfile):
+        raise UsageError(f"{options.taskfile} is a folder, not a task file")
+    name = "STDIN" if options.taskfile == "-" else os.path.basename(options.taskfile)
+    return RunSettings(
+        taskfile=options.taskfile,
+        task_name=name,
+        allocation=_allocation(options, environ),
+        prefix=options.prefix,
+        job_id=environ.get("SLURM_JOB_ID") or environ.get("DISBATCH_SSH_JOBID"),
+        resume_from=tuple(options.resume_from or ()),
+        retry=options.retry,
+        force_resume=options.force_resume,
+        exit_code=options.exit_code,
+        fail_fast=options.fail_fast,
+        status_header=options.status_header,
+        logfile=options.logfile,
+        loglevel=options.loglevel,
+        use_address=_address(options.use_address, "--use-address")
+        if options.use_address is not None
+        else None,
+        quiet=options.quiet,
+        dry_run=options.dry_run,
+    )
+
+
+def _refuse_combinations(o: argparse.Namespace) -> None:
+    retires = o.retire_cmd is not None and o.retire_cmd.strip() != ""
+    wrong = [
+        (o.startup_only and o.ssh_node, "-S starts without execution resources: it cannot go with -s"),
+        (
+            o.retry and not o.resume_from,
+            "-R says what to do with failed tasks of an earlier run: it needs -r",
+        ),
+        (o.force_resume and not o.resume_from, "--force-resume says how to read a status file: it needs -r"),
+        (o.mailfreq is not None and o.mailto is None, "--mailFreq needs --mailTo"),
+        (retires and o.ssh_node, "--retire-cmd gives nodes back to a batch system: it cannot go with -s"),
+        (
+            None not in (o.kvsserver, o.taskserver) and o.kvsserver != o.taskserver,
+            "--kvsserver and --taskserver name different servers",
+        ),
+        (
+            o.taskserver is not None and o.taskcommand is not None,
+            "--taskserver and --taskcommand exclude each other",
+        ),
+        (
+            o.taskfile is not None and (o.taskserver is not None or o.taskcommand is not None),
+            "a task file cannot go with --taskserver or --taskcommand",
+        ),
+    ]
+    for is_wrong, why in wrong:
+        if is_wrong:
+            raise UsageError(why)
+
+
+def _refuse_not_yet(options: argparse.Namespace) -> None:
+    if options.retire_cmd == "":
+        options.retire_cmd = None  # the same as --no-retire: no node of this version is ever given back
+    for name, shown in NOT_YET.items():
+        value = getattr(options, name)
+        if value not in (None, False, 0):  # `-C 0` asks for no limit, which is what there is
+            raise UsageError(f"{shown} is not available yet in this version")
+
+
+def _allocation(options: argparse.Namespace, environ: Mapping[str, str]) -> Allocation:
+    if options.ssh_node:
+        shares = parse_hosts(options.ssh_node, "-s")
+    elif environ.get("SLURM_JOB_ID"):
+        raise UsageError(
+            "this is a Slurm job, and running on the nodes of one is not available yet in this version;"
+            " -s localhost:N runs on this node"
+        )
+    elif environ.get(NODELIST_VARIABLE):
+        shares = parse_hosts([environ[NODELIST_VARIABLE]], NODELIST_VARIABLE)
+    else:
+        cores = os.cpu_count() or 1
+        raise UsageError(
+            f"nothing to run on: say how many cores may be used, for example -s localhost:{cores}"
+        )
+    for share in shares:
+        if share.name != LOCALHOST:
+            raise UsageError(
+                f"host {share.name!r}: other hosts than localhost are not available yet in this version"
+            )
+    return allocate(shares, options.cpus_per_task, options.tasks_per_node, options.label or "SSH0")
+
+
+def _address(text: str, option: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        raise UsageError(f"{option} {text!r}: both parts of HOST:PORT are needed, the port from 1 to 65535")
+    return host, int(port)

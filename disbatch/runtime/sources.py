@@ -1,0 +1,186 @@
+"""Where task lines come from: a regular file, read lazily and checked beforehand, or a stream, read as it comes.
+
+Both are iterators of items, with a byte-order mark and CRLF line ends taken off.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO
+
+from disbatch.core.errors import TaskFileError, UsageError
+from disbatch.core.model import Item
+from disbatch.core.scan import DirectiveCheck, count_tasks
+from disbatch.core.taskfile import TaskStream
+from disbatch.runtime.settings import LINE_LIMIT
+
+BOM = b"\xef\xbb\xbf"
+CHUNK = 1 << 20
+STREAM_BUFFER_LINES = 10_000  # read ahead from a pipe; what writes to it waits beyond that
+
+
+def open_task_list(path: str) -> BinaryIO:
+    """The task list, open for reading. Raises UsageError that says why not."""
+    try:
+        return (
+            os.fdopen(0, "rb", buffering=0, closefd=False) if path == "-" else open(path, "rb", buffering=0)
+        )
+    except OSError as error:
+        raise UsageError(f"cannot read the task file {path}: {error.strerror}") from None
+
+
+def is_regular(file: BinaryIO) -> bool:
+    """Whether it can be read more than once: a file, also one that standard input was redirected from."""
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+class Cleaner:
+    """Takes a byte-order mark and carriage returns off, and remembers that it did."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._crlf = False
+        self._first = True
+
+    def clean(self, line: bytes) -> bytes:
+        if line.endswith(b"\r"):
+            line = line[:-1]
+            if not self._crlf:
+                self._crlf = True
+                self.notes.append("the task file has CRLF line ends: the carriage returns are taken off")
+        if self._first:
+            self._first = False
+            if line.startswith(BOM):
+                line = line[len(BOM) :]
+                self.notes.append("the task file begins with a byte-order mark: it is taken off")
+        return line
+
+
+class FileSource:
+    """The items of a regular file. `check` first; it costs a look at each directive, not at each line."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self.cleaner = Cleaner()
+        self._fd = file.fileno()
+        self._file = file  # keeps the descriptor open
+
+    def check(self) -> None:
+        """Raises TaskFileError for the first bad line of the file."""
+        check = DirectiveCheck()
+        lines_before = 0
+        for chunk in self._chunks():
+            bad = check.feed(chunk)
+            if bad is not None:
+                line_no = lines_before + chunk.count(b"\n", 0, bad.offset) + 1
+                raise TaskFileError(self.name, line_no, bad.line.rstrip(b"\r"), bad.why)
+            lines_before += chunk.count(b"\n")
+
+    def count(self) -> int:
+        """The number of tasks; some seconds for ten million lines, so for those who have the time."""
+        return sum(count_tasks(chunk) for chunk in self._chunks())
+
+    def items(self) -> Iterator[Item]:
+        """All items from the start, lazily. Raises TaskFileError while iterating."""
+        stream = TaskStream(self.name)
+        self.cleaner = Cleaner()
+        clean = self.cleaner.clean
+        for line in _lines(self._fd, stream):
+            yield from stream.feed(clean(line))
+
+    def _chunks(self) -> Iterator[bytes]:
+        """The file in pieces of whole lines; the first without its byte-order mark."""
+        rest = b""
+        for data in _blocks(self._fd):
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                yield rest + data[:cut]
+                rest = data[cut:]
+            else:
+                rest += data
+                if len(rest) > LINE_LIMIT:
+                    return  # `items` names the line when it comes there
+        if rest:
+            yield rest
+
+
+def _blocks(fd: int) -> Iterator[bytes]:
+    """The contents of a regular file, by positioned reads: its offset may be shared with other readers."""
+    offset = 0
+    while data := os.pread(fd, CHUNK, offset):
+        yield data if offset else data.removeprefix(BOM)
+        offset += len(data)
+
+
+def _lines(fd: int, stream: TaskStream) -> Iterator[bytes]:
+    """The lines of a regular file, without their \\n."""
+    offset, rest = 0, b""
+    while data := os.pread(fd, CHUNK >> 2, offset):
+        offset += len(data)
+        lines = (rest + data).split(b"\n")  # splitlines would also cut at a carriage return inside a command
+        rest = lines.pop()
+        yield from lines
+        if len(rest) > LINE_LIMIT:
+            raise _too_long(stream, rest)
+    if rest:
+        yield rest
+
+
+def _too_long(stream: TaskStream, start: bytes) -> TaskFileError:
+    why = f"a line of more than {LINE_LIMIT >> 20} MiB; is this a task file?"
+    return TaskFileError(stream.source, stream.line_no + 1, start, why)
+
+
+class StreamSource:
+    """The items of a pipe, terminal or socket, as they come. `fd` is read only when the loop says that it can be."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self.cleaner = Cleaner()
+        self.ended = False  # nothing more will come from the descriptor
+        self._file = file
+        self._stream = TaskStream(name)
+        self._lines: deque[bytes] = deque()
+        self._rest = b""
+        self._current: Iterator[Item] = iter(())
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    @property
+    def full(self) -> bool:
+        """Enough has been read ahead: let the writer wait."""
+        return len(self._lines) >= STREAM_BUFFER_LINES
+
+    def read(self) -> None:
+        """One read of what is there; blocks when nothing is, so only after the loop has said so."""
+        data = os.read(self.fileno(), CHUNK >> 4)
+        if not data:
+            self.ended = True
+            if self._rest:
+                self._lines.append(self._rest)
+                self._rest = b""
+            return
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        self._lines.extend(lines)
+        if len(self._rest) > LINE_LIMIT:
+            raise _too_long(self._stream, self._rest)
+
+    def take(self, count: int) -> list[Item]:
+        """Up to `count` items of what has been read. Raises TaskFileError."""
+        taken: list[Item] = []
+        while len(taken) < count:
+            taken += islice(self._current, count - len(taken))
+            if len(taken) < count:
+                if not self._lines:
+                    break
+                self._current = self._stream.feed(self.cleaner.clean(self._lines.popleft()))
+        return taken
+
+    @property
+    def drained(self) -> bool:
+        """The stream has ended, and `take` has given all that there was."""
+        return self.ended and not self._lines and not self._rest

@@ -1,0 +1,113 @@
+"""The one writer of the status file: a thread, so that a file system that hangs never stops the event loop.
+
+Lines of a batch are appended whole. A write that fails (disk full, quota) is tried again until it succeeds or the run
+gives up; what was written of a batch is taken off first, so that no line is ever torn or doubled.
+"""
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from disbatch.runtime.settings import FSYNC_S, WRITE_RETRY_S
+
+Written = Callable[[list[int]], None]
+Trouble = Callable[[str], None]
+
+
+class StatusWriter:
+    """Appends batches of lines in order. `written(batches)` and `trouble(text)` are called in the writer's thread.
+
+    `trouble` gets the reason when writing begins to fail, and an empty text when it works again.
+    """
+
+    def __init__(self, descriptor: int, written: Written, trouble: Trouble) -> None:
+        self._fd = descriptor
+        self._written = written
+        self._trouble = trouble
+        self._queue: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
+        self._give_up = threading.Event()
+        self._failing = ""
+        self._synced = time.monotonic()
+        self._size = os.fstat(descriptor).st_size
+        self._thread = threading.Thread(target=self._run, name="status writer", daemon=True)
+        self._thread.start()
+
+    def append(self, batch: int, data: bytes) -> None:
+        """Queues whole lines; `written` will name the batch once they are in the file."""
+        self._queue.put((batch, data))
+
+    def close(self, timeout_s: float) -> bool:
+        """Writes what is queued, syncs, closes. False when that was not done in time: the rest is given up."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        done = not self._thread.is_alive()
+        if not done:
+            self.give_up()
+        return done
+
+    def give_up(self) -> None:
+        """No more tries: the run has to end although the disk is full."""
+        self._give_up.set()
+
+    def _run(self) -> None:
+        ended = False
+        dirty = False
+        while not ended:
+            batches, data, ended = self._collect(FSYNC_S if dirty else None)
+            if data:
+                if not self._write(data):
+                    return
+                dirty = True
+            if batches:
+                self._written(batches)
+            if dirty and (ended or time.monotonic() - self._synced >= FSYNC_S):
+                self._sync()
+                dirty = False
+        os.close(self._fd)
+
+    def _collect(self, timeout_s: float | None) -> tuple[list[int], bytes, bool]:
+        """All that is queued now (waiting for a first one): batch numbers, their lines, whether it was the last."""
+        batches: list[int] = []
+        parts: list[bytes] = []
+        with contextlib.suppress(queue.Empty):
+            entry = self._queue.get(timeout=timeout_s)
+            while entry is not None:
+                batches.append(entry[0])
+                parts.append(entry[1])
+                entry = self._queue.get_nowait()
+            return batches, b"".join(parts), True
+        return batches, b"".join(parts), False
+
+    def _write(self, data: bytes) -> bool:
+        while True:
+            try:
+                self._append_whole(data)
+                if self._failing:
+                    self._failing = ""
+                    self._trouble("")
+                return True
+            except OSError as error:
+                reason = error.strerror or str(error)
+                if reason != self._failing:
+                    self._failing = reason
+                    self._trouble(reason)
+                if self._give_up.wait(WRITE_RETRY_S):
+                    return False
+
+    def _append_whole(self, data: bytes) -> None:
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, memoryview(data)[done:])
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(data)
+
+    def _sync(self) -> None:
+        self._synced = time.monotonic()
+        with contextlib.suppress(OSError):  # not every file system can; the lines are written all the same
+            os.fsync(self._fd)

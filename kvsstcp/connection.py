@@ -1,0 +1,306 @@
+"""One connection of the server: TLS and proof where they are asked for, then requests in and replies out.
+
+The hot path is `data_received`, `_feed`, `_perform`, `flush`. What concerns all connections together (limits, failed
+proofs, who is still to be written to) is the server's.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from kvsstcp import wire
+from kvsstcp.errors import NotProven, ProtocolError, TooMuchInput
+from kvsstcp.values import Value
+from kvsstcp.wire import CANCEL, CLOSE, DOWN, DUMP, GET, JSON_DUMP, MKEY, PUT, TAKE, VIEW, Request
+
+if TYPE_CHECKING:
+    from kvsstcp.auth import ServerHandshake
+    from kvsstcp.server import Server
+    from kvsstcp.tls import TlsPipe
+
+# After a minute of silence the kernel asks whether the peer's host is still there, and four times more.
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+
+
+class Connection(asyncio.Protocol):
+    """See the module. Without a handshake the peer counts as proven at once: that is plain service."""
+
+    __slots__ = (
+        "_backlog",
+        "_decoder",
+        "_ending",
+        "_handshake",
+        "_held_bytes",
+        "_out",
+        "_out_bytes",
+        "_paused",
+        "_server",
+        "_store",
+        "_timer",
+        "_tls",
+        "_transport",
+        "address",
+        "peer",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, server: "Server", handshake: "ServerHandshake | None", tls: "TlsPipe | None"):
+        self._server = server
+        self._store = server.store
+        self._handshake = handshake
+        self._tls = tls
+        self._decoder = wire.RequestDecoder(server.limits)
+        self._backlog: list[Request] = []
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._held_bytes = 0
+        self._paused = False
+        self._ending = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.peer = self.address = "?"
+
+    @property
+    def proven(self) -> bool:
+        return self._handshake is None
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._transport.set_write_buffer_limits(high=self._server.limits.output_bytes)
+        if not self.proven:
+            self._later(self._server.limits.handshake_s, self._too_slow)
+        self._server.admit(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ending:
+            return
+        try:
+            if self._tls is not None:
+                data = self._decrypt(data)
+            if self._handshake is not None:
+                data = self._prove(data)
+            if data:
+                self._feed(data)
+        except ProtocolError as error:
+            self.cut_off(error)
+        if self._tls is not None and self._tls.ended:
+            self.finish()
+
+    def eof_received(self) -> None:
+        if not self.proven and not self._ending:
+            self.cut_off(NotProven("the peer left before its proof of the token"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ending = True
+        self._stop_timer()
+        self._store.cancel(self)
+        self._backlog.clear()
+        self._out.clear()
+        self._server.held_bytes -= self._held_bytes
+        self._server.forget(self)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._ending:
+            return
+        backlog, self._backlog = self._backlog, []
+        try:
+            if backlog:
+                self._perform(backlog)
+        except ProtocolError as error:
+            self.cut_off(error)
+        if not self._paused and not self._ending:
+            self._transport.resume_reading()
+
+    # What the server calls.
+
+    def deliver(self, value: Value) -> None:
+        """A value that this connection waited for. It is written with the next `flush`."""
+        if not self._out:
+            self._server.unflushed.append(self)
+        self._answer(value)
+
+    def flush(self) -> None:
+        """Write what is gathered. May set `_paused`."""
+        out = self._out
+        if not out or self._ending:
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self._out_bytes = 0
+        if self._tls is not None:
+            self._tls.send(data)
+            data = self._tls.outgoing()
+        self._transport.write(data)
+
+    def cut_off(self, error: ProtocolError) -> None:
+        """The peer broke a rule: say so in the log, let replies that it earned before go out, end."""
+        if self._ending:
+            return
+        delay_s = self._server.report_cut_off(self, error)
+        if not delay_s:
+            self.finish()
+            return
+        # Left hanging without an answer: trying again at once should not be worth anybody's while.
+        self._ending = True
+        self._transport.pause_reading()
+        if self._tls is not None:
+            self._transport.write(self._tls.outgoing())
+        self._later(delay_s, self.abort)
+
+    def finish(self) -> None:
+        """End in order: what was written still goes out, for a bounded time."""
+        if self._ending:
+            return
+        self.flush()
+        self._ending = True
+        if self._tls is not None:
+            self._tls.close()
+            self._transport.write(self._tls.outgoing())
+        self._transport.close()
+        self._later(self._server.limits.close_flush_s, self.abort)
+
+    def abort(self) -> None:
+        """End at once."""
+        self._ending = True
+        self._transport.abort()
+
+    # The way in.
+
+    def _decrypt(self, data: bytes) -> bytes:
+        tls = self._tls
+        assert tls is not None
+        data = tls.receive(data)
+        answer = tls.outgoing()
+        if answer:
+            self._transport.write(answer)
+        return data
+
+    def _prove(self, data: bytes) -> bytes:
+        """Feed the handshake. Returns what the peer sent behind its proof."""
+        handshake = self._handshake
+        assert handshake is not None
+        if not data:
+            return b""
+        answer = handshake.feed(data)
+        if handshake.done:
+            self._handshake = None
+            self._stop_timer()
+            self._server.proven(self)
+        if answer:
+            self._out.append(answer)
+            self.flush()
+        return handshake.rest
+
+    def _feed(self, data: bytes) -> None:
+        decoder = self._decoder
+        requests = decoder.feed(data)
+        held = decoder.held_bytes
+        if held != self._held_bytes:
+            self._account(held)
+        if requests:
+            self._perform(requests)
+        elif decoder.error is not None:
+            raise decoder.error
+
+    def _perform(self, requests: list[Request]) -> None:
+        """Carry requests out, in order, until one ends the connection or the peer has too much to read."""
+        store, server = self._store, self._server
+        batch_bytes = server.limits.batch_bytes
+        for index, (op, key, value) in enumerate(requests):
+            if op == PUT:
+                store.put(key, value)
+            elif op == GET:
+                found = store.get(self, key)
+                if found is not None:
+                    self._answer(found)
+            else:
+                self._perform_rare(op, key, value)
+                if self._ending:
+                    break
+            if store.due:
+                server.carry_out()
+            if self._out_bytes > batch_bytes:
+                self.flush()
+                if self._paused:
+                    self._backlog = requests[index + 1 :]
+                    break
+        self.flush()
+        if server.unflushed:
+            server.flush()
+        if self._paused and not self._ending:
+            self._transport.pause_reading()
+        elif self._decoder.error is not None:
+            raise self._decoder.error
+
+    def _perform_rare(self, op: bytes, key: bytes, value: Value) -> None:
+        if op == VIEW:
+            found = self._store.view(self, key)
+            if found is not None:
+                self._answer(found)
+        elif op == TAKE:
+            found = self._store.take(key)
+            if found is None:
+                self._say(wire.ABSENT)
+            else:
+                self._answer(found)
+        elif op == CANCEL:
+            self._store.cancel(self)
+            self._say(wire.ABSENT)
+        elif op == MKEY:
+            self._store.monitor(key, value.data)
+        elif op in (DUMP, JSON_DUMP):
+            self._say(wire.encode_frame(self._server.dump(as_json=op == JSON_DUMP)))
+        elif op == CLOSE:
+            self.finish()
+        elif op == DOWN:
+            self._server.down(self)
+
+    # The way out.
+
+    def _answer(self, value: Value) -> None:
+        coding, data = value
+        self._out.append(b"%b%10d%b" % (coding, len(data), data))
+        self._out_bytes += len(data) + 14
+
+    def _say(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    # Bounds.
+
+    def _account(self, held: int) -> None:
+        """Keep the server's sum of unfinished input. Raises TooMuchInput when this piece was too much."""
+        server = self._server
+        server.held_bytes += held - self._held_bytes
+        grew = held > self._held_bytes
+        self._held_bytes = held
+        if grew and server.held_bytes > server.limits.input_total_bytes:
+            raise TooMuchInput(f"all unfinished requests together hold {server.held_bytes} bytes")
+
+    def _too_slow(self) -> None:
+        limit_s = self._server.limits.handshake_s
+        self.cut_off(NotProven(f"no proof of the token within {limit_s:g} s"))
+
+    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(delay_s, action)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,60 @@
+"""The bounds of server and clients: one place, each with its reason. No code that enforces them belongs here."""
+
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """What a peer may ask for. Sizes in bytes, times in seconds."""
+
+    key_bytes: int = 65_536
+    """Longest key. Keys are names; the longest that feeding programs build are a few hundred bytes."""
+
+    value_bytes: int = 1 << 30
+    """Longest value: what old clients could send in practice."""
+
+    input_total_bytes: int = 4 << 30
+    """Unfinished requests of all connections together: four of the largest values under way at the same time."""
+
+    output_bytes: int = 1 << 20
+    """Unsent replies of one connection. Beyond it nothing more is read from that peer until it has read; so a peer
+    that never reads holds this much, and one value, for as long as it stays connected."""
+
+    batch_bytes: int = 65_536
+    """Replies are gathered up to this size before they are written: one system call for many small ones."""
+
+    connections: int = 20_000
+    """Proven connections at the same time: ten thousand engines, and as many again for programs and viewers."""
+
+    unproven: int = 2_048
+    """Connections that have not proven themselves. When one more comes the oldest is cut off, because an honest
+    client is through in milliseconds: so half-open connections never keep anybody out."""
+
+    listen_backlog: int = 1_024
+    """Connections that the kernel holds for us while we are busy: a thousand engines start in the same second."""
+
+    handshake_s: float = 10.0
+    """Time for TLS and the proof: a thousand clients at once need some two seconds on one slow core."""
+
+    failed_delay_s: float = 0.25
+    """How long the first failed proof of an address is left without an end; doubled for each further one."""
+
+    failed_delay_max_s: float = 8.0
+    """Longest such delay. The address itself is never shut out: an honest engine may stand behind it, too."""
+
+    failed_forget_s: float = 60.0
+    """An address without failed proofs for this long is a stranger again."""
+
+    failed_addresses: int = 1_024
+    """Addresses whose failures are remembered; the oldest are forgotten first."""
+
+    close_flush_s: float = 2.0
+    """How long a closing server waits for peers to take what was already sent to them."""
+
+    monitors: int = 1_000
+    """Monitor registrations. Each costs time in every operation on what it watches."""
+
+    dump_keys: int = 100_000
+    """Keys that one dump shows; the server stands still while it writes them."""
+
+
+DEFAULT_LIMITS = Limits()

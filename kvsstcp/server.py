@@ -1,0 +1,293 @@
+"""The asyncio server: listeners, all connections together, and the store for the server's own process.
+
+The protocol of one connection is in `connection`; what the operations mean is in `store`.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kvsstcp.auth import Certificate, Failures, ServerHandshake
+from kvsstcp.connection import Connection
+from kvsstcp.errors import ProtocolError, UsageError
+from kvsstcp.infofile import TOKEN_BYTES
+from kvsstcp.limits import DEFAULT_LIMITS, Limits
+from kvsstcp.store import Store
+from kvsstcp.values import Value
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Subscription:
+    """A reader in the server's own process: gets every value of one key, one after the other."""
+
+    __slots__ = ("_busy", "_callback", "_key", "_server", "active")
+
+    def __init__(self, server: "Server", key: bytes, callback: Callable[[Value], None]):
+        self._server = server
+        self._key = key
+        self._callback = callback
+        self._busy = False
+        self.active = True
+
+    def start(self) -> None:
+        """Take what is there, then wait."""
+        value = self._server.store.get(self, self._key)
+        if value is not None:
+            self.deliver(value)
+
+    def deliver(self, first: Value) -> None:
+        """Call back for this value and for all that came meanwhile. The callback may use the store as it likes: while
+        it runs this reader does not wait, so it is never entered twice."""
+        value: Value | None = first
+        while value is not None:
+            try:
+                self._callback(value)
+            except Exception as error:
+                # Our own process's mistake. The peer whose put led here has done nothing wrong and must not suffer.
+                self._server.report_callback(self._key, error)
+            value = self._server.store.get(self, self._key) if self.active else None
+
+
+class LocalClient:
+    """The store without a socket, for the process and thread in which the server's loop runs."""
+
+    def __init__(self, server: "Server"):
+        self._server = server
+        self._store = server.store
+        self._subscriptions: dict[bytes, Subscription] = {}
+
+    def put(self, key: bytes, value: Value) -> None:
+        self._store.put(key, value)
+        self._server.settle()
+
+    def subscribe(self, key: bytes, callback: Callable[[Value], None]) -> None:
+        """Consume every value of `key`, those that are there and those to come, in order. An exception of the callback
+        goes to the loop's exception handler; the next value is delivered all the same. Raises UsageError when the key
+        has a subscriber already."""
+        if key in self._subscriptions:
+            raise UsageError(f"the key {key!r} has a subscriber already")
+        subscription = self._subscriptions[key] = Subscription(self._server, key, callback)
+        subscription.start()
+        self._server.settle()
+
+    def unsubscribe(self, key: bytes) -> None:
+        """The reverse. Values that come from now on stay in the store."""
+        subscription = self._subscriptions.pop(key, None)
+        if subscription is not None:
+            subscription.active = False
+            self._store.cancel(subscription)
+
+    def take(self, key: bytes) -> Value | None:
+        """The oldest value, removed; None when there is none. Never waits."""
+        value = self._store.take(key)
+        self._server.settle()
+        return value
+
+    def replace(self, key: bytes, value: Value) -> None:
+        """Make `value` the only one under `key`: what viewers see is always the newest, and nothing piles up."""
+        self._store.drop(key)
+        self.put(key, value)
+
+    def drop(self, key: bytes) -> None:
+        """Forget the stored values of `key`."""
+        self._store.drop(key)
+
+
+class Server:
+    """Serves one store on any number of listening sockets. All methods belong to the thread of one event loop.
+
+    With `token` every connection must prove that it knows it before anything else; with `certificate`, too, all of it
+    goes through TLS. With neither, service is plain and open to whoever reaches the port.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: bytes | None = None,
+        certificate: Certificate | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        logger: logging.Logger | None = None,
+    ):
+        if token is not None and len(token) < TOKEN_BYTES:
+            raise UsageError(f"a token has {TOKEN_BYTES} bytes at least, not {len(token)}")
+        if certificate is not None and token is None:
+            raise UsageError("a certificate needs a token beside it: TLS alone keeps nobody out")
+        self.limits = limits
+        self.store: Store[Connection | Subscription] = Store(limits)
+        self.local = LocalClient(self)
+        self.on_down: Callable[[], None] | None = self._close_soon
+        """Called when a client sends `down`; None ignores it (with a line in the log)."""
+        self.held_bytes = 0
+        self.unflushed: list[Connection] = []
+        self.log = logger or logging.getLogger("kvsstcp")
+        self._token = token
+        self._certificate = certificate
+        self._tls: ssl.SSLContext | None = None
+        self._binding = b""
+        self._listeners: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+        self._unproven: dict[Connection, None] = {}
+        self._failures = Failures(limits)
+        self._closing = False
+        self._gone = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._close_task: asyncio.Task[None] | None = None
+
+    async def serve(self, sock: socket.socket, *, plain: bool = False) -> None:
+        """Accept connections on a socket that is bound and listening; returns at once. The server owns the socket from
+        now on. `plain` opens unauthenticated service on this socket, whatever the server has to keep secret."""
+        sock.setblocking(False)
+        if not plain and self._certificate is not None and self._tls is None:
+            self._prepare_tls(self._certificate)
+        loop = asyncio.get_running_loop()
+        factory = self._plain_connection if plain or self._token is None else self._guarded_connection
+        listener = await loop.create_server(factory, sock=sock, backlog=self.limits.listen_backlog)
+        self._listeners.append(listener)
+
+    async def close(self) -> None:
+        """Close listeners and connections. Replies that are under way go out, for a bounded time. May be called
+        again: every call returns when all is closed."""
+        if self._closing:
+            await self._closed.wait()
+            return
+        self._closing = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections):
+            if connection in self._unproven:
+                connection.abort()
+            else:
+                connection.finish()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._gone.wait(), self.limits.close_flush_s)
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
+                await self._gone.wait()
+        self._closed.set()
+
+    async def wait_closed(self) -> None:
+        """Returns when somebody has closed the server."""
+        await self._closed.wait()
+
+    @property
+    def connection_count(self) -> int:
+        """Connections now, proven or not."""
+        return len(self._connections)
+
+    # What connections call.
+
+    def admit(self, connection: Connection) -> None:
+        """A new connection is there. It may be turned away, or make an older one that proved nothing go."""
+        self._connections.add(connection)
+        self._gone.clear()
+        if self._closing:
+            connection.abort()
+        elif len(self._connections) - len(self._unproven) > self.limits.connections:
+            self.log.warning(
+                "%s: turned away, %d connections are served", connection.peer, self.limits.connections
+            )
+            connection.abort()
+        elif not connection.proven:
+            self._unproven[connection] = None
+            if len(self._unproven) > self.limits.unproven:
+                oldest = next(iter(self._unproven))
+                self.log.warning("%s: cut off: too many connections without a proof", oldest.peer)
+                del self._unproven[oldest]
+                oldest.abort()
+
+    def proven(self, connection: Connection) -> None:
+        self._unproven.pop(connection, None)
+        self.log.debug("%s: connected", connection.peer)
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._unproven.pop(connection, None)
+        if not self._connections:
+            self._gone.set()
+
+    def report_cut_off(self, connection: Connection, error: ProtocolError) -> float:
+        """Log why a connection ends. Returns the delay in seconds for one that has not proven itself, else 0."""
+        if connection.proven:
+            self.log.warning("%s: cut off: %s: %s", connection.peer, type(error).__name__, error)
+            return 0.0
+        count, delay_s = self._failures.failed(connection.address, time.monotonic())
+        # All of the first, then fewer and fewer: the log must not be a stranger's to fill.
+        if count <= 8 or count & (count - 1) == 0:
+            self.log.warning(
+                "%s: refused: %s: %s (%d from %s lately)",
+                connection.peer,
+                type(error).__name__,
+                error,
+                count,
+                connection.address,
+            )
+        return delay_s
+
+    def down(self, connection: Connection) -> None:
+        if self.on_down is None:
+            self.log.warning("%s: asked for the end of the server; ignored", connection.peer)
+        else:
+            self.log.info("%s: asked for the end of the server", connection.peer)
+            self.on_down()
+
+    def carry_out(self) -> None:
+        """Hand values to the readers that the store has found for them. Connections are only written to by `flush`, so
+        that one batch of requests makes one write to each."""
+        due, self.store.due = self.store.due, []
+        for reader, value in due:
+            reader.deliver(value)
+
+    def flush(self) -> None:
+        """Write to all connections that were given something."""
+        while self.unflushed:
+            unflushed, self.unflushed = self.unflushed, []
+            for connection in unflushed:
+                connection.flush()
+
+    def settle(self) -> None:
+        """Carry out and write all that an operation from inside the process has led to."""
+        while self.store.due:
+            self.carry_out()
+        if self.unflushed:
+            self.flush()
+
+    def report_callback(self, key: bytes, error: Exception) -> None:
+        context = {
+            "message": f"the subscriber of {key!r} failed on a value, which is lost",
+            "exception": error,
+        }
+        asyncio.get_running_loop().call_exception_handler(context)
+
+    def dump(self, as_json: bool) -> bytes:
+        """Counts, waits and values, for people. Keys beyond a limit are left out."""
+        from kvsstcp.dumps import json_dump, pickle_dump
+
+        return json_dump(self.store, self.limits) if as_json else pickle_dump(self.store, self.limits)
+
+    def _plain_connection(self) -> Connection:
+        return Connection(self, None, None)
+
+    def _guarded_connection(self) -> Connection:
+        assert self._token is not None
+        if self._tls is None:
+            return Connection(self, ServerHandshake(self._token), None)
+        from kvsstcp.tls import TlsPipe
+
+        handshake = ServerHandshake(self._token, self._binding)
+        return Connection(self, handshake, TlsPipe(self._tls, server_side=True))
+
+    def _prepare_tls(self, certificate: Certificate) -> None:
+        from kvsstcp.auth import certificate_binding, server_context
+
+        self._binding = certificate_binding(certificate.certificate_pem)
+        self._tls = server_context(certificate)
+
+    def _close_soon(self) -> None:
+        self._close_task = asyncio.get_running_loop().create_task(self.close())

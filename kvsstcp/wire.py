@@ -1,0 +1,320 @@
+"""The wire protocol, without a socket: bytes in, requests or replies out, and the encoders of both.
+
+A client sends four-byte operations. NUMBER is ten characters, decimal, right-justified; FRAME is a NUMBER and that many
+bytes.
+
+    put_ FRAME(key) CODING FRAME(value)    no reply
+    get_ FRAME(key)                        CODING FRAME(value), oldest value, once there is one; removed
+    view FRAME(key)                        CODING FRAME(value), newest value, once there is one; it stays
+    mkey FRAME(key) FRAME(KEY:EVENTS)      no reply
+    dump                                   FRAME(a pickle), for old clients only
+    clos, down                             no reply: the connection, or the server, ends
+
+Old clients know no more than that. Added operations:
+
+    take FRAME(key)    CODING FRAME(value) like get_, at once; ABSENT when there is nothing
+    canc               ABSENT, always; the get_ or view that still waits on this connection is forgotten
+    jdmp               FRAME(a JSON document), the dump for everybody else
+    aut1 NONCE         the handshake (see `auth`): the server answers `aut1 NONCE PROOF`
+    prov PROOF         the client's part of it; the server answers `okay`
+
+ABSENT is the coding `none` with the number -1. NONCE and PROOF are 32 bytes each. `aut1` and `prov` are read by the
+handshake objects of `auth`, before any decoder of this module sees a byte of that connection.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from kvsstcp.errors import BadNumber, ProtocolError, TooLong, UnexpectedReply, UnknownOperation
+from kvsstcp.limits import DEFAULT_LIMITS, Limits
+from kvsstcp.values import Value
+
+PUT, GET, VIEW, MKEY = b"put_", b"get_", b"view", b"mkey"
+DUMP, CLOSE, DOWN = b"dump", b"clos", b"down"
+TAKE, CANCEL, JSON_DUMP = b"take", b"canc", b"jdmp"
+AUTH, PROVE, OKAY = b"aut1", b"prov", b"okay"
+
+ABSENT = b"none        -1"
+EMPTY = Value(b"none", b"")
+
+_KEY_ONLY = frozenset((GET, VIEW, TAKE))
+_KEY_AND_VALUE = frozenset((PUT, MKEY))
+_BARE = frozenset((DUMP, CLOSE, DOWN, CANCEL, JSON_DUMP))
+
+# Most lengths on the wire are small and repeat: looking one up costs a quarter of checking and converting it.
+_SMALL = 4096
+_known_numbers: dict[bytes, int] = {}
+
+
+def number(field: bytes) -> int:
+    """The value of a ten-character number field. Raises BadNumber."""
+    digits = field.lstrip(b" ")
+    if len(field) != 10 or not digits.isdigit():
+        raise BadNumber(f"not a right-justified decimal number of ten characters: {field!r}")
+    value = int(digits)
+    if value < _SMALL and len(_known_numbers) < _SMALL:
+        _known_numbers[field] = value
+    return value
+
+
+class Request(NamedTuple):
+    """One operation. `value` is EMPTY where the operation has none; for mkey its data is KEY:EVENTS."""
+
+    op: bytes
+    key: bytes = b""
+    value: Value = EMPTY
+
+
+class _ValueInProgress:
+    """A value whose length is known and whose bytes are still coming; it grows with them, never ahead of them."""
+
+    __slots__ = ("coding", "data", "key", "missing", "op")
+
+    def __init__(self, op: bytes, key: bytes, coding: bytes, first: bytes, length: int):
+        self.op = op
+        self.key = key
+        self.coding = coding
+        self.data = bytearray(first)
+        self.missing = length - len(first)
+
+    def add(self, data: bytes) -> bytes:
+        """Take what belongs to the value; returns what follows it."""
+        if len(data) <= self.missing:
+            self.data += data
+            self.missing -= len(data)
+            return b""
+        missing = self.missing
+        self.data += memoryview(data)[:missing]
+        self.missing = 0
+        return data[missing:]
+
+    def value(self) -> Value:
+        return Value(self.coding, bytes(self.data))
+
+
+class RequestDecoder:
+    """The server's reader of one connection.
+
+    `feed` returns the requests that are complete. When the peer breaks a rule, the requests before the fault are still
+    returned and `error` is set; feeding further raises that error.
+    """
+
+    __slots__ = ("_growing", "_key_max", "_needed", "_rest", "_value_max", "error")
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS):
+        self._key_max = limits.key_bytes
+        self._value_max = limits.value_bytes
+        self._rest = b""
+        self._needed = 0
+        self._growing: _ValueInProgress | None = None
+        self.error: ProtocolError | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the unfinished request."""
+        return len(self._rest) + (len(self._growing.data) if self._growing is not None else 0)
+
+    def feed(self, data: bytes) -> list[Request]:
+        if self.error is not None:
+            raise self.error
+        requests: list[Request] = []
+        growing = self._growing
+        if growing is not None:
+            data = growing.add(data)
+            if growing.missing:
+                return requests
+            self._growing = None
+            requests.append(Request(growing.op, growing.key, growing.value()))
+        elif self._rest:
+            # At most a key and two numbers: joining bytes that come one by one costs a bounded square.
+            data = self._rest + data
+            if len(data) < self._needed:
+                self._rest = data
+                return requests
+            self._rest = b""
+        try:
+            self._parse(data, requests)
+        except ProtocolError as error:
+            self.error = error
+        return requests
+
+    def _parse(self, data: bytes, requests: list[Request]) -> None:
+        at, end = 0, len(data)
+        known = _known_numbers
+        while at < end:
+            op = data[at : at + 4]
+            key_at = at + 14
+            if end < key_at or op in _BARE:
+                if op not in _BARE:
+                    _check_operation(op)
+                    self._keep(data, at, 14 if len(op) == 4 else 4)
+                    return
+                requests.append(Request(op))
+                at += 4
+                continue
+            field = data[at + 4 : key_at]
+            length = known.get(field)
+            if length is None:
+                _check_operation(op)
+                length = number(field)
+            key_end = key_at + length
+            if length > self._key_max or end < key_end:
+                _check_operation(op)
+                _check_length("key", length, self._key_max)
+                self._keep(data, at, key_end - at)
+                return
+            if op in _KEY_ONLY:
+                requests.append(Request(op, data[key_at:key_end]))
+                at = key_end
+                continue
+            at = self._parse_value(op, data, at, key_at, key_end, requests)
+            if at < 0:
+                return
+
+    def _parse_value(
+        self, op: bytes, data: bytes, at: int, key_at: int, key_end: int, requests: list[Request]
+    ) -> int:
+        """The part of put_ and mkey after the key. Returns where the next request starts, -1 to wait for more."""
+        _check_operation(op)
+        coding_end = key_end + 4 if op == PUT else key_end
+        value_at = coding_end + 10
+        if len(data) < value_at:
+            self._keep(data, at, value_at - at)
+            return -1
+        field = data[coding_end:value_at]
+        length = _known_numbers.get(field)
+        if length is None:
+            length = number(field)
+        # KEY:EVENTS: a key and a few letters.
+        _check_length("value", length, self._value_max if op == PUT else self._key_max + 16)
+        coding = data[key_end:coding_end]
+        value_end = value_at + length
+        if len(data) < value_end:
+            self._growing = _ValueInProgress(op, data[key_at:key_end], coding, data[value_at:], length)
+            return -1
+        requests.append(Request(op, data[key_at:key_end], Value(coding, data[value_at:value_end])))
+        return value_end
+
+    def _keep(self, data: bytes, at: int, needed: int) -> None:
+        self._rest = data[at:]
+        self._needed = needed
+
+
+def _check_operation(op: bytes) -> None:
+    """Raises UnknownOperation as soon as no operation begins with these up to four bytes."""
+    if op in _KEY_AND_VALUE or op in _KEY_ONLY or op in _BARE:
+        return
+    if len(op) < 4 and any(known.startswith(op) for known in _KEY_AND_VALUE | _KEY_ONLY | _BARE):
+        return
+    raise UnknownOperation(f"no such operation: {op!r}")
+
+
+def _check_length(what: str, length: int, limit: int) -> None:
+    if length > limit:
+        raise TooLong(f"a {what} of {length} bytes was announced; the limit is {limit}")
+
+
+class ReplyDecoder:
+    """The client's reader of one connection. `expect` says, in order, to which operations replies are due.
+
+    A reply is a Value, or None for ABSENT. The frame that answers a dump comes as a Value of coding `dump` or `jdmp`.
+    Raises ProtocolError from `feed`; after that the decoder is of no more use.
+    """
+
+    __slots__ = ("_due", "_growing", "_needed", "_rest", "_value_max")
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS):
+        self._value_max = limits.value_bytes
+        self._due: deque[bytes] = deque()
+        self._rest = b""
+        self._needed = 0
+        self._growing: _ValueInProgress | None = None
+
+    def expect(self, op: bytes) -> None:
+        self._due.append(op)
+
+    @property
+    def due(self) -> int:
+        """How many replies are still to come."""
+        return len(self._due)
+
+    def feed(self, data: bytes) -> list[Value | None]:
+        replies: list[Value | None] = []
+        growing = self._growing
+        if growing is not None:
+            data = growing.add(data)
+            if growing.missing:
+                return replies
+            self._growing = None
+            replies.append(growing.value())
+        elif self._rest:
+            data = self._rest + data
+            if len(data) < self._needed:
+                self._rest = data
+                return replies
+            self._rest = b""
+        self._parse(data, replies)
+        return replies
+
+    def _parse(self, data: bytes, replies: list[Value | None]) -> None:
+        at, end = 0, len(data)
+        due, known = self._due, _known_numbers
+        while at < end:
+            if not due:
+                raise UnexpectedReply(f"the server sent {end - at} bytes that nobody asked for")
+            framed = due[0] in (DUMP, JSON_DUMP)
+            number_at = at if framed else at + 4
+            value_at = number_at + 10
+            if end < value_at:
+                self._rest, self._needed = data[at:], value_at - at
+                return
+            if not framed and data[at:value_at] == ABSENT:
+                self._absent(replies)
+                at = value_at
+                continue
+            field = data[number_at:value_at]
+            length = known.get(field)
+            if length is None:
+                length = number(field)
+            _check_length("value", length, self._value_max)
+            op = due.popleft()
+            coding = op if framed else data[at:number_at]
+            at = value_at + length
+            if end < at:
+                self._growing = _ValueInProgress(op, b"", coding, data[value_at:], length)
+                return
+            replies.append(Value(coding, data[value_at:at]))
+
+    def _absent(self, replies: list[Value | None]) -> None:
+        """ABSENT answers take and canc. Where a get_ or view is due it was forgotten by the canc sent behind it, so
+        that both end here."""
+        op = self._due.popleft()
+        replies.append(None)
+        if op in (GET, VIEW):
+            if not self._due or self._due.popleft() != CANCEL:
+                raise UnexpectedReply(f"the server says that there is no value, which {op!r} waits for")
+            replies.append(None)
+
+
+def encode_put(key: bytes, value: Value) -> bytes:
+    return b"put_%10d%b%b%10d%b" % (len(key), key, value.coding, len(value.data), value.data)
+
+
+def encode_keyed(op: bytes, key: bytes) -> bytes:
+    """A get_, view or take."""
+    return b"%b%10d%b" % (op, len(key), key)
+
+
+def encode_monitor(key: bytes, watched: bytes, events: str) -> bytes:
+    what = b"%b:%b" % (watched, events.encode())
+    return b"mkey%10d%b%10d%b" % (len(key), key, len(what), what)
+
+
+def encode_value(value: Value) -> bytes:
+    """The reply to get_, view and take."""
+    return b"%b%10d%b" % (value.coding, len(value.data), value.data)
+
+
+def encode_frame(data: bytes) -> bytes:
+    """The reply to a dump."""
+    return b"%10d%b" % (len(data), data)
