@@ -4,21 +4,16 @@ It does not reconnect by itself: who holds it learns of the end by `lost` and de
 """
 
 import asyncio
-import socket
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
 from kvsstcp import wire
-from kvsstcp.auth import ClientHandshake
-from kvsstcp.errors import ConnectionFailed, ConnectionLost, KvsError, ProtocolError, TlsFailure, UsageError
+from kvsstcp.errors import ConnectionFailed, ConnectionLost, KvsError, UsageError
 from kvsstcp.infofile import Address, format_address
 from kvsstcp.limits import DEFAULT_LIMITS, Limits
+from kvsstcp.link import Link, make_guards
 from kvsstcp.values import Value
 from kvsstcp.wire import CANCEL, CLOSE, GET, TAKE, VIEW
-
-if TYPE_CHECKING:
-    from kvsstcp.tls import TlsPipe
 
 # One dead candidate must not hold up the others; nor should all be tried where the first one answers.
 _NEXT_CANDIDATE_S = 0.25
@@ -26,151 +21,11 @@ _NEXT_CANDIDATE_S = 0.25
 _CLOSE_S = 5.0
 
 
-class _Link(asyncio.Protocol):
-    """The protocol side of a client: TLS, proof, then replies to whoever is due."""
-
-    def __init__(self, token: bytes | None, certificate_pem: bytes | None, limits: Limits):
-        loop = asyncio.get_running_loop()
-        self.guarded = token is not None
-        self._certificate_pem = certificate_pem
-        self._tls, self._handshake = _guards(token, certificate_pem)
-        self._decoder = wire.ReplyDecoder(limits)
-        self._due: deque[asyncio.Future[Value | None]] = deque()
-        self._drained: asyncio.Future[None] | None = None
-        self._error: KvsError | None = None
-        self.transport: asyncio.Transport | None = None
-        self.proven: asyncio.Future[None] = loop.create_future()
-        self.lost: asyncio.Future[str] = loop.create_future()
-        self.ended = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._tls is not None:
-            self._tls.start()
-            self.transport.write(self._tls.outgoing())
-        elif self._handshake is not None:
-            self.transport.write(self._handshake.hello)
-        else:
-            self.proven.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            if self._tls is not None:
-                data = self._decrypt(data)
-            if self._handshake is not None and data:
-                data = self._prove(data)
-            if data:
-                for reply in self._decoder.feed(data):
-                    future = self._due.popleft()
-                    if not future.done():
-                        future.set_result(reply)
-            if self._tls is not None and self._tls.ended and self.transport is not None:
-                self.transport.close()
-        except ProtocolError as error:
-            self._error = error
-            if self.transport is not None:
-                self.transport.abort()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.ended = True
-        reason = str(self._error or error or "the server closed the connection")
-        failure = self._error or ConnectionLost(f"the connection ended: {reason}")
-        for future in self._due:
-            if not future.done():
-                future.set_exception(failure)
-        self._due.clear()
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        if not self.proven.done():
-            self.proven.set_exception(failure)
-        if not self.lost.done():
-            self.lost.set_result(reason)
-
-    def pause_writing(self) -> None:
-        self._drained = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
-
-    def write(self, data: bytes) -> None:
-        """Raises ConnectionLost."""
-        if self.ended or self.transport is None or self.transport.is_closing():
-            raise ConnectionLost("the connection to the server has ended")
-        if self._tls is not None:
-            self._tls.send(data)
-            data = self._tls.outgoing()
-        self.transport.write(data)
-
-    def ask(self, op: bytes, data: bytes) -> "asyncio.Future[Value | None]":
-        """Send a request; the future gets the reply. Raises ConnectionLost."""
-        self.write(data)
-        self._decoder.expect(op)
-        future: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
-        self._due.append(future)
-        return future
-
-    async def drain(self) -> None:
-        if self._drained is not None:
-            await asyncio.shield(self._drained)
-
-    def _decrypt(self, data: bytes) -> bytes:
-        tls = self._tls
-        assert tls is not None and self.transport is not None
-        was_ready = tls.ready
-        data = tls.receive(data)
-        if tls.ready and not was_ready:
-            self._check_certificate()
-            assert self._handshake is not None
-            tls.send(self._handshake.hello)
-        answer = tls.outgoing()
-        if answer:
-            self.transport.write(answer)
-        return data
-
-    def _check_certificate(self) -> None:
-        from kvsstcp.auth import certificate_der
-
-        assert self._tls is not None and self._certificate_pem is not None
-        if self._tls.peer_certificate() != certificate_der(self._certificate_pem):
-            raise TlsFailure("the server shows another certificate than the info file")
-
-    def _prove(self, data: bytes) -> bytes:
-        handshake = self._handshake
-        assert handshake is not None
-        answer = handshake.feed(data)
-        if answer:
-            self.write(answer)
-        if handshake.done:
-            self._handshake = None
-            if not self.proven.done():
-                self.proven.set_result(None)
-        return handshake.rest
-
-
-def _guards(
-    token: bytes | None, certificate_pem: bytes | None
-) -> "tuple[TlsPipe | None, ClientHandshake | None]":
-    """What stands before the first request: TLS, proof. Raises UsageError."""
-    if certificate_pem is None:
-        return None, None if token is None else ClientHandshake(token)
-    if token is None:
-        raise UsageError("a certificate needs a token beside it")
-    from kvsstcp.auth import certificate_binding, client_context
-    from kvsstcp.tls import TlsPipe
-
-    pipe = TlsPipe(client_context(certificate_pem), server_side=False)
-    return pipe, ClientHandshake(token, certificate_binding(certificate_pem))
-
-
 class AsyncClient:
     """Made by `connect`. `lost` is a future that gets the reason as text when the connection ends, for whatever reason
     (shield it where it is awaited with a timeout)."""
 
-    def __init__(self, link: _Link):
+    def __init__(self, link: Link):
         self._link = link
         self._reading = False
         self._abandoned: tuple[tuple[bytes, bytes], asyncio.Future[Value | None]] | None = None
@@ -194,7 +49,7 @@ class AsyncClient:
         before, or when all before have failed. Raises ConnectionFailed, naming every candidate and its reason."""
         if not addresses:
             raise UsageError("no address to connect to")
-        _guards(token, certificate_pem)
+        make_guards(token, certificate_pem)
         race = _Race(token, certificate_pem, limits)
         return cls(await race.run(list(dict.fromkeys(addresses)), timeout_s))
 
@@ -308,9 +163,9 @@ class _Race:
     def __init__(self, token: bytes | None, certificate_pem: bytes | None, limits: Limits):
         self._guards = (token, certificate_pem, limits)
         self._failed: dict[Address, str] = {}
-        self._tasks: dict[asyncio.Task[_Link], Address] = {}
+        self._tasks: dict[asyncio.Task[Link], Address] = {}
 
-    async def run(self, addresses: list[Address], timeout_s: float) -> _Link:
+    async def run(self, addresses: list[Address], timeout_s: float) -> Link:
         """Raises ConnectionFailed."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
@@ -334,7 +189,7 @@ class _Race:
         tried = "; ".join(f"{format_address(address)}: {self._failed[address]}" for address in addresses)
         raise ConnectionFailed(f"no server reached: {tried}")
 
-    async def _step(self, wait_s: float) -> _Link | None:
+    async def _step(self, wait_s: float) -> Link | None:
         done, _ = await asyncio.wait(self._tasks, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         winner = None
         for task in done:
@@ -350,9 +205,9 @@ class _Race:
                 raise error
         return winner
 
-    async def _try(self, address: Address) -> _Link:
+    async def _try(self, address: Address) -> Link:
         loop = asyncio.get_running_loop()
-        link = _Link(*self._guards)
+        link = Link(*self._guards)
         try:
             await loop.create_connection(lambda: link, *address)
             await link.proven
@@ -373,6 +228,6 @@ class _Race:
         self._tasks.clear()
 
 
-def _abort(link: _Link) -> None:
+def _abort(link: Link) -> None:
     if link.transport is not None:
         link.transport.abort()

@@ -25,7 +25,7 @@ def pickle_dump(store: Store[Any], limits: Limits) -> bytes:
     numbers = [counts.gets, counts.puts, counts.views, counts.waits, counts.waits, counts.answered]
     waits = list(islice(store.waiters(), limits.dump_keys))
     values = [
-        (each.key, each.count, _old_form(each.newest)) for each in islice(store.keys(), limits.dump_keys)
+        (each.key, each.values, _old_form(each.newest)) for each in islice(store.keys(), limits.dump_keys)
     ]
     return pickle.dumps((numbers, waits, values), protocol=2)
 
@@ -58,7 +58,7 @@ def _row(each: KeySummary) -> list[Any]:
     text = None
     if coding in (ASTR, JSON):
         text = _shown(data if len(data) <= _SHOWN_BYTES else _ends(data))
-    return [_shown(each.key), each.count, _shown(coding), len(data), text]
+    return [_shown(each.key), each.values, _shown(coding), len(data), text]
 
 
 def _ends(data: bytes) -> bytes:

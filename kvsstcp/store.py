@@ -31,7 +31,7 @@ class KeySummary(NamedTuple):
     """One key that holds values, for dumps."""
 
     key: bytes
-    count: int
+    values: int
     newest: Value
 
 

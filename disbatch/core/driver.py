@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from disbatch.core import notices
 from disbatch.core.driver_events import (
     DiskGivenUp,
     Effect,
@@ -31,7 +32,7 @@ from disbatch.core.driver_events import (
     Written,
 )
 from disbatch.core.errors import DisBatchError
-from disbatch.core.failures import FailureGroups, last_line
+from disbatch.core.failures import FailureGroups
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Down, Handed, Hello, Report, StopMode
@@ -75,6 +76,7 @@ class DriverCore:
         self._barrier_batch = 0  # the batch that holds the record of a barrier that was met, 0 before
         self._setup = EngineSetup()
         self._any_item = False
+        self._announce = False  # say what still runs, once every engine has given back what does not
         self._recorder = Recorder()
         self._effects: list[Effect] = []
         self._dirty: dict[int, Engine] = {}  # engines that are owed a message whatever room they have
@@ -179,14 +181,8 @@ class DriverCore:
             )
             return
         self._recorder.rows.append(task_record(command, engine.node, report.outcome))
-        code = report.outcome.returncode
-        if code:
-            shown = command.command[:120].decode("utf-8", "replace")
-            error = last_line(report.outcome.err_snippet)
-            text = f"PERENGINE {command.when} (line {command.line_no}) failed on {engine.node}, exit code {code}: {shown}"
-            text += f"\n    {error}" if error else ""
-            text += "\n    this engine takes no task" if command.when == "START" else ""
-            self._say(text, level="error")
+        if report.outcome.returncode:
+            self._say(notices.command_failed(command, engine.node, report.outcome), level="error")
 
     def _give_back(self, engine: Engine, held: list[tuple[int, int]]) -> None:
         # the oldest has to stand first again, and each goes to the front
@@ -206,13 +202,10 @@ class DriverCore:
         engine = self.fleet.engines[event.rank]
         if engine.state in GONE:
             return
-        running = min(len(engine.held), engine.slots)
+        running = engine.busy if engine.sid else None
         self._give_back(engine, list(engine.held.items()))
         engine.move(EngineState.LOST)
-        doing = (
-            f" with {running} task{'s' * (running != 1)} running" if engine.sid else " before it signed in"
-        )
-        self._say(f"the engine on {engine.node} was lost{doing}: {event.why}", level="error")
+        self._say(notices.engine_lost(engine.node, running, event.why), level="error")
         if self._work_left():
             self._end(Ending.NO_ENGINE, "finish")
 
@@ -274,17 +267,14 @@ class DriverCore:
 
     def _signal(self, now: Instant, event: SignalCame) -> None:
         if self._stop in ("kill", "abort"):
-            self._say("stopping at once: what is left is killed")
+            self._say(notices.KILLED_NOW)
             self._end(event.ending, "abort")
         elif event.ending is Ending.SIGINT and self.ending is not Ending.SIGINT:
-            running = self.fleet.busy
-            self._say(
-                f"interrupted: nothing more is started, waiting for {running} running task{'s' * (running != 1)}"
-                " (interrupt once more to stop them)"
-            )
+            self._say(notices.INTERRUPTED)
+            self._announce = True
             self._end(Ending.SIGINT, "finish")
         else:
-            self._say(f"stopping: {self.fleet.busy} running tasks get TERM, and KILL if they do not end")
+            self._say(notices.stopping(self.fleet.busy))
             self._end(event.ending, "kill")
 
     # -- what follows
@@ -310,10 +300,19 @@ class DriverCore:
         if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
             self._end(Ending.NO_ENGINE, "finish")
         self._serve()
+        if self._announce and all(e.demand == 0 for e in self.fleet.living()):
+            self._announce = False
+            self._say_what_runs()
         if self._stop and not self.over and not self._recorder.pending and not self.fleet.living():
             self.over = True
             assert self.ending is not None
             self._effects.append(Over(self.ending))
+
+    def _say_what_runs(self) -> None:
+        living = self.fleet.living()
+        running = [(e.node, self.ledger.entries[task_id].task) for e in living for task_id in e.held]
+        if running:
+            self._say(notices.what_runs(running))
 
     def _work_left(self) -> bool:
         if self.ledger.unfinished or self._barrier or self._waiting or not self.list_ended:
@@ -329,12 +328,7 @@ class DriverCore:
         if barrier.key is not None:
             self._effects.append(Publish(barrier.key, str(barrier.task_id)))
         if barrier.check and self.ledger.age_failed:
-            count = self.ledger.age_failed
-            self._say(
-                f"BARRIER CHECK (line {barrier.line_no}): {count} task{'s' * (count != 1)} before it failed,"
-                " nothing after it is run",
-                level="error",
-            )
+            self._say(notices.check_failed(barrier, self.ledger.age_failed), level="error")
             self._end(Ending.CHECK, "finish")
         self.ledger.new_age()
 

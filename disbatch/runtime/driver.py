@@ -321,7 +321,7 @@ class DriverShell:
 
 
 def _how_it_ended(code: int) -> str:
-    if code > 128:
-        with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(code - 128).name}"
+    number = -code if code < 0 else code - 128
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(number).name}"
     return f"its process ended with exit code {code}"

@@ -5,6 +5,7 @@ It runs in a process of its own, below a guard. Everything that decides is in `c
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -93,7 +94,8 @@ class EngineShell:
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
         self._table = ProcessTable(self._loop.call_later)
-        self._loop.add_reader(self._table.fileno(), self._processes_moved)
+        self._loop.add_reader(self._table.signal_fd, self._some_ended)
+        self._loop.add_reader(self._table.output_fd, self._table.drain)
         self._loop.add_reader(self._guard_fd, self._end, "the guard of this engine died", 3)
         start = self._start
         self._client = await AsyncClient.connect(start.addresses, token=start.token, timeout_s=CONNECT_S)
@@ -125,8 +127,8 @@ class EngineShell:
             await asyncio.sleep(HEARTBEAT_S)
             self._happened(Tick())
 
-    def _processes_moved(self) -> None:
-        ends = self._table.turn()
+    def _some_ended(self) -> None:
+        ends = self._table.reap()
         if ends:
             self._happened(Ended(ends))
 
@@ -179,6 +181,9 @@ def _now() -> float:
 def engine_process(start: EngineStart, guard_fd: int) -> int:
     """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
     log = open_log(start.log, start.loglevel, "engine")
+    # What lives now lives to the end; what comes later is freed by counting, so collections are rare and short
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     log.info("engine %d on %s: %d slots", start.config.rank, start.config.node, start.config.slots)
     try:
         return asyncio.run(EngineShell(start, guard_fd, log).run())

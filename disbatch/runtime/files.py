@@ -47,6 +47,8 @@ def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) 
     """
     wanted = _prefix_path(prefix, f"{task_name}_{job_id}")
     folder = os.path.dirname(wanted) or "."
+    if logfile is not None:
+        _try_log(logfile)
     if not os.path.isdir(folder):
         raise UsageError(f"-p {prefix}: there is no folder {folder}; create it first")
     for number in range(1, MAX_TRIES):
@@ -64,6 +66,14 @@ def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) 
         log = logfile or candidate + "_driver.txt"
         return RunFiles(candidate, suffix, job_id + suffix, log), descriptor
     raise MachineError(f"{wanted}: {MAX_TRIES} runs have taken this prefix; give another with -p")
+
+
+def _try_log(path: str) -> None:
+    try:
+        with open(path, "a"):
+            pass
+    except OSError as error:
+        raise UsageError(f"--logfile {path}: {error.strerror}") from None
 
 
 def _prefix_path(prefix: str | None, name: str) -> str:

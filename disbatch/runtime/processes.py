@@ -6,7 +6,8 @@ What was learned by measuring (own CPU a task, beside some 1.1 ms that bash itse
 * SIGCHLD comes through a signalfd: no Python signal handler, no wake-up byte, and many ends are one event.
 * The pipes of a task enter the epoll only when it has run for `WATCH_AFTER_S`. What a shorter one printed still
   waits in the pipe (64 KB) when it is reaped; this saves four system calls and two wake-ups of the loop a task.
-* The one nested epoll stands as a single descriptor in the event loop, whatever is in it.
+* All watched pipes are in one nested epoll, a single descriptor for the event loop. The signalfd stands beside it:
+  within it, every end of a task would cost one more system call.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ SNIPPET_END = 40  # bytes kept of the beginning and of the end of leaked output 
 READ_BYTES = (
     65536  # one read a descriptor and turn: a task that prints without end must not hold the others up
 )
-WATCH_AFTER_S = 0.01
+WATCH_AFTER_S = 0.02
 MAX_LINGERING = (
     256  # pipes that background processes hold open after their task's end; the oldest is closed beyond
 )
@@ -90,15 +91,15 @@ Ends = list[tuple[int, Outcome]]
 class ProcessTable:
     """The commands that run on this engine, at most one a slot.
 
-    `fileno()` is readable when something has happened; then call `turn()`. `call_later(seconds, function)` is the
-    loop's; it is asked at most once per `WATCH_AFTER_S` while tasks start.
+    `signal_fd` is readable when one may have ended: call `reap()`. `output_fd` is readable when one has printed: call
+    `drain()`. `call_later(seconds, function)` is the loop's; asked at most once per `WATCH_AFTER_S` while tasks start.
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], object]) -> None:
         self._call_later = call_later
         self._epoll = select.epoll()
-        self._signal_fd = _open_signalfd()
-        self._epoll.register(self._signal_fd, select.EPOLLIN)
+        self.signal_fd = _open_signalfd()
+        self.output_fd = self._epoll.fileno()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._children: dict[int, _Child] = {}  # by pid
         self._watched: dict[int, _Watched] = {}  # by descriptor
@@ -106,9 +107,6 @@ class ProcessTable:
         self._unwatched: list[_Child] = []
         self._sweep_due = False
         self._failed: Ends = []  # could not be spawned
-
-    def fileno(self) -> int:
-        return self._epoll.fileno()
 
     def __len__(self) -> int:
         return len(self._children)
@@ -200,18 +198,10 @@ class ProcessTable:
 
     # -- while they run, and their end
 
-    def turn(self) -> Ends:
-        """Deals with all that has happened; returns (slot, outcome) of what ended.
-
-        All pipe events come first: a descriptor that is closed by a reap may be given to a new pipe at once.
-        """
-        reap = False
+    def drain(self) -> None:
+        """Takes what has been printed, one read a pipe."""
         for fd, _ in self._epoll.poll(0):
-            if fd == self._signal_fd:
-                reap = True
-            else:
-                self._drain(fd)
-        return self._reap() if reap else []
+            self._drain(fd)
 
     def _drain(self, fd: int) -> None:
         chunk = os.read(fd, READ_BYTES)
@@ -232,9 +222,17 @@ class ProcessTable:
         del self._watched[fd]
         self._epoll.unregister(fd)
 
-    def _reap(self) -> Ends:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._signal_fd, 1280)
+    def reap(self) -> Ends:
+        """(slot, outcome) of all that has ended.
+
+        All pipe events come first: a descriptor that is closed by a reap may be given to a new pipe at once.
+        """
+        if self._watched:
+            self.drain()
+        try:
+            os.read(self.signal_fd, 1280)
+        except BlockingIOError:
+            return []
         ends: Ends = []
         while True:
             try:
@@ -327,7 +325,7 @@ class ProcessTable:
                 for fd in child.fds:
                     os.close(fd)
         self._children.clear()
-        for fd in (self._signal_fd, self._null):
+        for fd in (self.signal_fd, self._null):
             os.close(fd)
         self._epoll.close()
 

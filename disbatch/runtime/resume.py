@@ -91,7 +91,7 @@ class ResumeFiles:
             task_id, line_no, repeat = int(fields[1]), int(fields[2]), int(fields[3])
             pid, code = int(fields[5]), int(fields[6])
             float(fields[7]), float(fields[8]), float(fields[9]), int(fields[10]), int(fields[12])
-            quick = fields[11][:1] in QUOTES and fields[13][:1] in QUOTES and not flags.strip(FLAGS)
+            quick = fields[11][:1] in QUOTES and fields[13][:1] in QUOTES and not flags.translate(None, FLAGS)
         except (ValueError, IndexError):
             quick = False
         if not quick:

@@ -144,7 +144,7 @@ class StreamSource:
         self._stream = TaskStream(name)
         self._lines: deque[bytes] = deque()
         self._rest = b""
-        self._current: Iterator[Item] = iter(())
+        self._current: Iterator[Item] | None = None  # of the line that is being expanded
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -173,14 +173,16 @@ class StreamSource:
         """Up to `count` items of what has been read. Raises TaskFileError."""
         taken: list[Item] = []
         while len(taken) < count:
-            taken += islice(self._current, count - len(taken))
-            if len(taken) < count:
+            if self._current is None:
                 if not self._lines:
                     break
                 self._current = self._stream.feed(self.cleaner.clean(self._lines.popleft()))
+            taken += islice(self._current, count - len(taken))
+            if len(taken) < count:
+                self._current = None
         return taken
 
     @property
     def drained(self) -> bool:
         """The stream has ended, and `take` has given all that there was."""
-        return self.ended and not self._lines and not self._rest
+        return self.ended and not self._lines and self._current is None

@@ -4,6 +4,8 @@ The order is what makes a start quick and safe: nothing is created before the ta
 found good; engines are forked before any thread or event loop exists.
 """
 
+import contextlib
+import gc
 import os
 import secrets
 import socket
@@ -27,6 +29,7 @@ from disbatch.runtime.logs import open_log
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.settings import GRACE_S, RunSettings
 from disbatch.runtime.sources import FileSource, StreamSource, is_regular, open_task_list
+from kvsstcp.infofile import Info, write_info
 
 LOOPBACK = "127.0.0.1"
 
@@ -120,10 +123,12 @@ def _run_claimed(
     token, did = secrets.token_bytes(32), secrets.token_hex(8)
     import asyncio  # here, before the fork: both sides need it, and share its memory
 
+    gc.freeze()  # before the fork: the engine shares this memory as long as no collection writes to it
     engines = [
         _start_engine(rank, node, settings, files, sock, token, did, status_fd)
         for rank, node in enumerate(settings.allocation.nodes)
     ]
+    write_info(files.kvsinfo, Info((sock.getsockname()[:2],), token, files.job_id))
     log = open_log(files.log, settings.loglevel, "driver")
     log.info("run %s of %s begins; status file %s", files.job_id, settings.taskfile, files.status)
     for text in (*(resume.notes if resume else ()), *settings.allocation.warnings):
@@ -137,6 +142,8 @@ def _run_claimed(
     ending = asyncio.run(shell.run(sock, token, status_fd, engines))
     if resume:
         resume.close()
+    with contextlib.suppress(OSError):
+        os.unlink(files.kvsinfo)
     used = os.times()
     log.info(
         "run %s ends: %s; processor time of the driver: %.2f s",

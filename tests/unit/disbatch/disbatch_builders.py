@@ -161,8 +161,9 @@ class Driver:
         acks = [message.ack for message in self.sent if message.sid == f"sid{rank}"]
         return acks[-1] if acks else 0
 
-    def texts(self, *, serious: bool = False) -> str:
-        return "\n".join(e.text for e in self.effects if isinstance(e, Say) and (e.serious or not serious))
+    def texts(self, *levels: str) -> str:
+        """What the user was told, on these levels or on all."""
+        return "\n".join(e.text for e in self.effects if isinstance(e, Say) and (not levels or e.level in levels))
 
     def notes(self) -> str:
         return "\n".join(e.text for e in self.effects if isinstance(e, Note))

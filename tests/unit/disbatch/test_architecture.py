@@ -1,6 +1,7 @@
 """The arrows of the house, read from the imports: who may import whom, no circles, and a core that stays pure."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def imports(source: str, module: str, *, is_package: bool = False) -> set[str]:
             found.update(f"{base}.{alias.name}" for alias in node.names)
             found.add(base)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module", "import_module"):
-            found.add("importlib of " + ast.unparse(node.args[0]))
+            name = ast.unparse(node.args[0])
+            if not name.startswith("f'{__name__}."):  # a package that imports its own parts late
+                found.add("importlib of " + name)
         for child in ast.iter_child_nodes(node):
             visit(child)
 
@@ -128,8 +131,6 @@ def house() -> dict[str, set[str]]:
 
 
 def test_every_arrow_runs_one_way(house: dict[str, set[str]]) -> None:
-    import sys
-
     wrong = [text for module, found in sorted(house.items()) for text in complaints(module, found, sys.stdlib_module_names)]
     assert len(house) > 20
     assert wrong == []
@@ -168,8 +169,6 @@ def test_no_circles(house: dict[str, set[str]]) -> None:
     ],
 )
 def test_the_checker_sees_a_forbidden_import(module: str, source: str) -> None:
-    import sys
-
     assert complaints(module, imports(source, module), sys.stdlib_module_names) != []
 
 
@@ -183,8 +182,6 @@ def test_the_checker_sees_a_forbidden_import(module: str, source: str) -> None:
     ],
 )
 def test_the_checker_accepts_what_is_allowed(module: str, source: str) -> None:
-    import sys
-
     assert complaints(module, imports(source, module), sys.stdlib_module_names) == []
 
 

@@ -57,7 +57,7 @@ def resumed(*arguments: str, retry: bool = False) -> list[str]:
         (["-s", "localhost:4", "Tasks"], ["-s", "localhost:4", "Tasks"]),
         (["-r", "old", "-R", "Tasks"], ["Tasks"]),
         (["-rold", "Tasks"], ["Tasks"]),
-        (["--resume-from", "old", "--resume-from=older", "--force-resume", "--retry", "Tasks"], ["Tasks"]),
+        (["--resume-from", "old", "--resume-from=older", "--force-resume", "--retry", "Tasks"], ["--force-resume", "Tasks"]),
         (["-r", "-R", "Tasks"], ["Tasks"]),
         (["-p", "a b", "it's", "-e"], ["-p", "a b", "it's", "-e"]),
         (["-s", "localhost:2", "--", "-r"], ["-s", "localhost:2", "--", "-r"]),

@@ -76,12 +76,6 @@ def test_a_logfile_of_its_own() -> None:
     assert take(logfile="my.log").log == "my.log"
 
 
-def test_a_logfile_that_cannot_be_opened_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nowhere"):
-        take(logfile="nowhere/my.log")
-    assert os.listdir(tmp_path) == []
-
-
 def test_a_folder_that_cannot_be_written_is_an_error() -> None:
     with pytest.raises(DisBatchError, match="/proc/run"):
         take("/proc/run")

@@ -1,0 +1,63 @@
+"""The sentences that a driver says to the user while it runs: what happened, where, and what follows."""
+
+from collections.abc import Sequence
+
+from disbatch.core.failures import last_line
+from disbatch.core.model import Barrier, Outcome, PerEngine, Task
+
+SHOWN_RUNNING = 10  # commands named when a run is interrupted: what fits on a screen
+SHOWN_BYTES = 100  # of one command
+
+INTERRUPTED = "interrupted: nothing more is started (interrupt once more to stop what runs)"
+KILLED_NOW = "stopping at once: what is left is killed"
+
+
+def tasks(count: int, word: str = "") -> str:
+    """`1 task`, `2 running tasks`."""
+    return f"{count} {word + ' ' if word else ''}task{'s' * (count != 1)}"
+
+
+def stopping(running: int) -> str:
+    if not running:
+        return "stopping"
+    return f"stopping: {tasks(running, 'running')} get TERM, and KILL if they do not end"
+
+
+def what_runs(running: Sequence[tuple[str, Task]]) -> str:
+    """Node and task of everything that an interrupted run waits for."""
+    lines = [f"waiting for {tasks(len(running), 'running')}:"]
+    for node, task in running[:SHOWN_RUNNING]:
+        lines.append(f"    task {task.task_id} on {node}: {_shown(task.command)}")
+    if len(running) > SHOWN_RUNNING:
+        lines.append(f"    and {len(running) - SHOWN_RUNNING} more")
+    return "\n".join(lines)
+
+
+def command_failed(command: PerEngine, node: str, outcome: Outcome) -> str:
+    text = (
+        f"PERENGINE {command.when} (line {command.line_no}) failed on {node}, "
+        f"exit code {outcome.returncode}: {_shown(command.command)}"
+    )
+    error = last_line(outcome.err_snippet)
+    if error:
+        text += f"\n    {error}"
+    if command.when == "START":
+        text += "\n    this engine takes no task"
+    return text
+
+
+def engine_lost(node: str, running: int | None, why: str) -> str:
+    """`running` is None for an engine that never signed in."""
+    doing = "before it signed in" if running is None else f"with {tasks(running)} running"
+    return f"the engine on {node} was lost {doing}: {why}"
+
+
+def check_failed(barrier: Barrier, failed: int) -> str:
+    return (
+        f"BARRIER CHECK (line {barrier.line_no}): {tasks(failed)} before it failed, nothing after it is run"
+    )
+
+
+def _shown(command: bytes) -> str:
+    cut = command[:SHOWN_BYTES].decode("utf-8", "replace")
+    return cut + "…" if len(command) > SHOWN_BYTES else cut

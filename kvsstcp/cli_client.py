@@ -1,0 +1,147 @@
+"""`python -m kvsstcp client`: operations from the command line, done in the order in which they stand there."""
+
+import argparse
+import base64
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kvsstcp.client import Client
+from kvsstcp.errors import ConnectionFailed, KvsError, UsageError
+from kvsstcp.values import JSON, Value, as_coding
+
+
+class Step(NamedTuple):
+    """One operation and its words."""
+
+    name: str
+    words: list[str]
+
+
+class _AddStep(argparse.Action):
+    """Collects operations of all kinds in one list, so that their order is kept."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        words = [values] if isinstance(values, str) else list(values)
+        namespace.steps = [*namespace.steps, Step(self.dest, words)]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit code, see `__main__`."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if not options.steps:
+        parser.error("nothing to do: give at least one of -p, -g, -v, -d, -m, -S")
+    try:
+        coding = as_coding(JSON if options.json and options.encoding is None else options.encoding or "ASTR")
+        with Client(options.where, plain=options.plain, timeout_s=options.timeout) as client:
+            for step in options.steps:
+                _perform(client, step, coding, options.json)
+    except KvsError as error:
+        print(f"kvsstcp client: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 3 if isinstance(error, ConnectionFailed) else 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kvsstcp client",
+        description="Talks to a key-value store server. Operations are done in the order given.",
+    )
+    parser.set_defaults(steps=[])
+    add = parser.add_argument
+    add("-p", "--put", nargs=2, metavar=("KEY", "VALUE"), action=_AddStep, help="append a value to a key")
+    add(
+        "-g",
+        "--get",
+        metavar="KEY",
+        action=_AddStep,
+        help="print the oldest value and remove it; waits for one",
+    )
+    add("-v", "--view", metavar="KEY", action=_AddStep, help="print the newest value; waits for one")
+    add("-d", "--dump", nargs=0, action=_AddStep, help="print what the server holds, as JSON")
+    add(
+        "-m",
+        "--monkey",
+        nargs=2,
+        metavar=("MKEY", "KEY:EVENTS"),
+        action=_AddStep,
+        help="have events (letters of gpvw) on KEY put under MKEY",
+    )
+    add("-S", "--shutdown", nargs=0, action=_AddStep, help="end the server")
+    add(
+        "-T",
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="longest wait of each operation (default: for ever)",
+    )
+    add(
+        "-E",
+        "--encoding",
+        metavar="CODING",
+        help="four characters that say what a put value is (default: ASTR)",
+    )
+    add(
+        "--json",
+        action="store_true",
+        help="values put are JSON documents; what is printed is one of them a line",
+    )
+    add("--plain", action="store_true", help="do not encrypt, prove nothing (servers that were started so)")
+    add(
+        "where",
+        nargs="?",
+        metavar="HOST:PORT|INFOFILE",
+        help="default: the info file KVSSTCP_INFO, else KVSSTCP_HOST and KVSSTCP_PORT",
+    )
+    return parser
+
+
+def _perform(client: Client, step: Step, coding: bytes, as_json: bool) -> None:
+    words = step.words
+    if step.name == "put":
+        data = os.fsencode(words[1])
+        if coding == JSON:
+            Value(JSON, data).json()
+        client.put(os.fsencode(words[0]), Value(coding, data))
+    elif step.name == "get":
+        _print(client.get(os.fsencode(words[0])), as_json)
+    elif step.name == "view":
+        _print(client.view(os.fsencode(words[0])), as_json)
+    elif step.name == "dump":
+        _write(json.dumps(client.dump(), indent=None if as_json else 1).encode())
+    elif step.name == "monkey":
+        watched, colon, events = words[1].rpartition(":")
+        if not colon:
+            raise UsageError(f"a monitor is KEY:EVENTS, not {words[1]!r}")
+        client.monitor(os.fsencode(words[0]), os.fsencode(watched), events)
+    else:
+        client.down()
+
+
+def _print(value: Value, as_json: bool) -> None:
+    _write(json.dumps(_document(value)).encode() if as_json else value.data)
+
+
+def _document(value: Value) -> Any:
+    """JSON values as themselves, text as a string, anything else with its coding and in base64."""
+    if value.coding == JSON:
+        return value.json()
+    try:
+        if value.coding == b"ASTR":
+            return value.data.decode()
+    except UnicodeDecodeError:
+        pass
+    return {"coding": value.coding.decode("latin-1"), "base64": base64.b64encode(value.data).decode()}
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
