@@ -1,6 +1,6 @@
 """One connection of the server: TLS and proof where they are asked for, then requests in and replies out.
 
-The hot path is `data_received`, `_feed`, `_perform`, `flush`. What concerns all connections together (limits, failed
+The hot path is `buffer_updated`, `_feed`, `_perform`, `flush`. What concerns all connections together (limits, failed
 proofs, who is still to be written to) is the server's.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """See the module. Without a handshake the peer counts as proven at once: that is plain service."""
 
     __slots__ = (
@@ -82,12 +82,16 @@ class Connection(asyncio.Protocol):
             self._later(self._server.limits.handshake_s, self._too_slow)
         self._server.admit(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.receive_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._ending:
             return
+        # The buffer is everybody's: nothing may refer to it after this call.
+        piece = self._server.receive_buffer[:nbytes]
         try:
-            if self._tls is not None:
-                data = self._decrypt(data)
+            data = bytes(piece) if self._tls is None else self._decrypt(piece)
             if self._handshake is not None:
                 data = self._prove(data)
             if data:
@@ -181,10 +185,10 @@ class Connection(asyncio.Protocol):
 
     # The way in.
 
-    def _decrypt(self, data: bytes) -> bytes:
+    def _decrypt(self, sealed: memoryview) -> bytes:
         tls = self._tls
         assert tls is not None
-        data = tls.receive(data)
+        data = tls.receive(sealed)
         answer = tls.outgoing()
         if answer:
             self._transport.write(answer)

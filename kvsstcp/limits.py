@@ -22,6 +22,9 @@ class Limits(NamedTuple):
     batch_bytes: int = 65_536
     """Replies are gathered up to this size before they are written: one system call for many small ones."""
 
+    receive_bytes: int = 131_072
+    """Bytes read at once from one connection, before others have their turn."""
+
     connections: int = 20_000
     """Proven connections at the same time: ten thousand engines, and as many again for programs and viewers."""
 

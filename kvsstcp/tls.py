@@ -28,7 +28,7 @@ class TlsPipe:
         """Let the client's side say its first word."""
         self._handshake()
 
-    def receive(self, data: bytes) -> bytes:
+    def receive(self, data: bytes | memoryview) -> bytes:
         """Decrypt. Sets `ready` once the handshake is done, `ended` when the peer closed in order. Raises
         TlsFailure."""
         if len(data) <= _SLICE:

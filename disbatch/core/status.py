@@ -102,6 +102,8 @@ def parse_record(line: bytes, where: str) -> StatusRecord | None:
             f"{where}: not a status line: {len(fields)} tab-separated fields instead of {FIELDS}"
         )
     try:
+        if fields[0].translate(None, FLAGS):
+            raise ValueError(f"unknown flags {fields[0]!r}")
         (
             flags,
             task_id,
