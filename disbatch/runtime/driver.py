@@ -50,6 +50,7 @@ from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.settings import STATUS_KEY_S
 from disbatch.runtime.sources import FileSource, StreamSource
 from disbatch.runtime.statusfile import StatusWriter
+from kvsstcp.auth import Certificate
 from kvsstcp.server import Server
 from kvsstcp.values import Value
 
@@ -104,7 +105,14 @@ class DriverShell:
         self._total: int | None = None
         self._started = time.monotonic()
 
-    async def run(self, sock: socket.socket, token: bytes, status_fd: int, engines: list[Launched]) -> Ending:
+    async def run(
+        self,
+        sock: socket.socket,
+        token: bytes,
+        certificate: Certificate,
+        status_fd: int,
+        engines: list[Launched],
+    ) -> Ending:
         """Runs to the end. The engines have been started already and will find the KVS at `sock`."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[Ending] = self._loop.create_future()
@@ -113,7 +121,7 @@ class DriverShell:
             lambda batches: self._from_thread(self._wrote, batches),
             lambda reason: self._from_thread(self._disk_trouble, reason),
         )
-        self._server = Server(token=token, logger=self._log)
+        self._server = Server(token=token, certificate=certificate, logger=self._log)
         self._server.on_down = lambda: self._log.warning("a client asked the KVS to end: ignored")
         self._server.local.subscribe(up_key(self._core.config.did), self._message_came)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -246,6 +254,7 @@ class DriverShell:
                 return
             done += len(items)
             self._happened(ItemsCame(items))
+            self._tell_notes()
         if self._core.wants:
             self._loop.call_soon(self._feed)
 
@@ -257,15 +266,20 @@ class DriverShell:
             if not items:
                 break
             self._happened(ItemsCame(items))
+        self._tell_notes()
         if source.drained and self._core.wants:
             self._list_ended()
         elif not source.full and not source.ended and not self._core.list_ended:
             self._start_reading(source)
 
     def _list_ended(self) -> None:
-        for note in self._source.cleaner.notes:
-            self._say_note(note)
+        self._tell_notes()
         self._happened(ListEnded())
+
+    def _tell_notes(self) -> None:
+        notes = self._source.cleaner.notes
+        while notes:
+            self._say_note(notes.pop(0))
 
     def _start_reading(self, source: StreamSource) -> None:
         if self._reading:

@@ -6,9 +6,9 @@ from collections import Counter
 from disbatch.core.model import NO_REPEAT, Barrier, PerEngine, Task
 from disbatch.core.resume import Verdict
 from disbatch.core.status import command_text
+from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.settings import RunSettings
 from disbatch.runtime.sources import FileSource
-from disbatch.runtime.start import open_resume, open_source
 
 SHOWN = 3  # commands of the beginning and of the end
 

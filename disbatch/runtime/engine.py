@@ -44,12 +44,16 @@ CONNECT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class EngineStart:
-    """All that an engine is told when it is started. `token` never leaves memory."""
+    """All that an engine is told when it is started. `token` never leaves memory.
+
+    `certificate_fd` is the reading end of a pipe that brings the certificate of the run, in PEM, once it is made.
+    """
 
     config: EngineConfig
     did: str
     addresses: tuple[tuple[str, int], ...]
     token: bytes
+    certificate_fd: int
     log: str
     loglevel: str
     job_id: str
@@ -98,7 +102,11 @@ class EngineShell:
         self._loop.add_reader(self._table.output_fd, self._table.drain)
         self._loop.add_reader(self._guard_fd, self._end, "the guard of this engine died", 3)
         start = self._start
-        self._client = await AsyncClient.connect(start.addresses, token=start.token, timeout_s=CONNECT_S)
+        with open(start.certificate_fd, "rb") as pipe:
+            certificate = pipe.read()
+        self._client = await AsyncClient.connect(
+            start.addresses, token=start.token, certificate_pem=certificate, timeout_s=CONNECT_S
+        )
         self._up = up_key(start.did)
         self._client.put(self._up, to_value(self._core.hello(_now())))
         listener = asyncio.create_task(self._listen())

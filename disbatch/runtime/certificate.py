@@ -1,0 +1,49 @@
+"""The run's certificate, made in a process of its own while the driver does everything else that a start needs.
+
+Importing what makes it takes longer than all else together (some 80 ms), and would stay in the driver's memory.
+"""
+
+import contextlib
+import os
+import signal
+
+from disbatch.core.errors import MachineError
+from kvsstcp.auth import Certificate, make_certificate
+
+_BETWEEN = b"\0"  # stands in no PEM text
+
+
+class CertificateMaker:
+    """Begins at once; `result` waits for it. To be made before any thread or event loop exists."""
+
+    def __init__(self) -> None:
+        self._fd, write_end = os.pipe2(os.O_CLOEXEC)
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                os.close(self._fd)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                with open(write_end, "wb") as pipe:
+                    pipe.write(_BETWEEN.join(make_certificate("disBatch")))
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(write_end)
+
+    def result(self) -> Certificate:
+        """The certificate and its key. Raises MachineError when the process could not make them."""
+        with open(self._fd, "rb", closefd=False) as pipe:
+            parts = pipe.read().split(_BETWEEN)
+        if len(parts) != 2:
+            raise MachineError(
+                "the certificate of this run could not be made; is the package cryptography whole?"
+            )
+        return Certificate(*parts)
+
+    def close(self) -> None:
+        """Ends the process if it still runs, and reaps it."""
+        os.close(self._fd)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)

@@ -1,0 +1,71 @@
+"""What is looked at before a run begins, and may refuse it: task list, status files of earlier runs, address."""
+
+import socket
+from collections.abc import Callable
+
+from disbatch.core.errors import UsageError
+from disbatch.core.model import Task
+from disbatch.runtime.resume import ResumeFiles
+from disbatch.runtime.settings import RunSettings
+from disbatch.runtime.sources import FileSource, StreamSource, is_regular, open_task_list
+
+LOOPBACK = "127.0.0.1"
+
+
+def open_source(settings: RunSettings) -> FileSource | StreamSource:
+    """The task list, checked as far as it can be before anything runs. Raises UsageError or TaskFileError."""
+    file = open_task_list(settings.taskfile)
+    name = "standard input" if settings.taskfile == "-" else settings.taskfile
+    if not is_regular(file):
+        return StreamSource(file, name)
+    source = FileSource(file, name)
+    source.check()
+    return source
+
+
+def open_resume(
+    settings: RunSettings, source: FileSource | StreamSource, note: Callable[[str], None]
+) -> ResumeFiles | None:
+    """The status files of earlier runs, compared with the task list where that can be read twice.
+
+    Raises StatusFileError for a file that is none, or that belongs to another list.
+    """
+    if not settings.resume_from:
+        return None
+    resume = ResumeFiles(settings.resume_from, retry_failed=settings.retry, by_id_only=settings.force_resume)
+    for text in resume.notes:
+        note(text)
+    if isinstance(source, FileSource):
+        last = -1
+        for item in source.items():
+            if isinstance(item, Task):
+                resume.judge(item)
+                last = item.task_id
+            if last >= resume.last_task_id:
+                break
+        if resume.moved:
+            note(
+                f"{resume.moved} tasks stand on another line than in the status file; they are the same tasks"
+            )
+        if last < resume.last_task_id:
+            note(
+                f"the status file goes on to task {resume.last_task_id}, the task file ends with task {last}"
+            )
+    return resume
+
+
+def listen(address: tuple[str, int] | None) -> socket.socket:
+    """The socket of the KVS. Raises UsageError when the address of --use-address cannot be had."""
+    host, port = address or (LOOPBACK, 0)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+    except OSError as error:
+        raise UsageError(
+            f"--use-address {host}:{port}: {error.strerror}; give an address of this machine"
+        ) from None
+    sock.setblocking(False)
+    return sock
