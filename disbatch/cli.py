@@ -79,6 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="with -r: go by task ids alone, even where commands differ",
     )
     add("--kvsserver", nargs="?", const="", metavar="HOST:PORT", help="use a KVS server that runs already")
+    add(
+        "--insecure-kvs",
+        nargs="?",
+        const="",
+        metavar="[HOST:]PORT",
+        help="open the KVS of this run, without any protection, to old clients too (default: on loopback, a free port)",
+    )
     add("--logfile", metavar="FILE", help="log of the driver (default: PREFIX_driver.txt)")
     levels = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
     add("--loglevel", choices=levels, default="INFO", help="how much goes into the logs (default: INFO)")
@@ -191,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from disbatch.core.errors import DisBatchError
     from disbatch.runtime.settings import settings_from
+    from kvsstcp.errors import KvsError
 
     try:
         settings = settings_from(options, os.environ)
@@ -206,9 +214,9 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
             result = run(settings, view)
         finally:
             view.close()
-    except DisBatchError as error:
+    except (DisBatchError, KvsError) as error:
         print(f"disBatch: error: {error}", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code if isinstance(error, DisBatchError) else 3
     if not settings.quiet:
         _tell_end(result, settings, arguments)
     return result.exit_code

@@ -28,6 +28,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_backlog",
+        "_buffer",
         "_decoder",
         "_ending",
         "_handshake",
@@ -49,6 +50,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: "Server", handshake: "ServerHandshake | None", tls: "TlsPipe | None"):
         self._server = server
         self._store = server.store
+        self._buffer = server.receive_buffer
         self._handshake = handshake
         self._tls = tls
         self._decoder = wire.RequestDecoder(server.limits)
@@ -83,13 +85,13 @@ class Connection(asyncio.BufferedProtocol):
         self._server.admit(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._server.receive_buffer
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._ending:
             return
         # The buffer is everybody's: nothing may refer to it after this call.
-        piece = self._server.receive_buffer[:nbytes]
+        piece = self._buffer[:nbytes]
         try:
             data = bytes(piece) if self._tls is None else self._decrypt(piece)
             if self._handshake is not None:
@@ -213,9 +215,8 @@ class Connection(asyncio.BufferedProtocol):
     def _feed(self, data: bytes) -> None:
         decoder = self._decoder
         requests = decoder.feed(data)
-        held = decoder.held_bytes
-        if held != self._held_bytes:
-            self._account(held)
+        if decoder.unfinished or self._held_bytes:
+            self._account(decoder.held_bytes)
         if requests:
             self._perform(requests)
         elif decoder.error is not None:
@@ -225,7 +226,9 @@ class Connection(asyncio.BufferedProtocol):
         """Carry requests out, in order, until one ends the connection or the peer has too much to read."""
         store, server = self._store, self._server
         batch_bytes = server.limits.batch_bytes
-        for index, (op, key, value) in enumerate(requests):
+        done = 0
+        for op, key, value in requests:
+            done += 1
             if op == PUT:
                 store.put(key, value)
             elif op == GET:
@@ -241,9 +244,10 @@ class Connection(asyncio.BufferedProtocol):
             if self._out_bytes > batch_bytes:
                 self.flush()
                 if self._paused:
-                    self._backlog = requests[index + 1 :]
+                    self._backlog = requests[done:]
                     break
-        self.flush()
+        if self._out:
+            self.flush()
         if server.unflushed:
             server.flush()
         if self._paused and not self._ending:

@@ -28,6 +28,7 @@ from disbatch.core.driver_events import (
     Publish,
     Say,
     Send,
+    ServerLost,
     SignalCame,
     Written,
 )
@@ -68,6 +69,7 @@ class DriverCore:
         self.failures = FailureGroups()
         self.list_ended = False
         self.ending: Ending | None = None  # why the run is ending, once it is
+        self._complete_as = Ending.COMPLETE  # what it is when all that was read is done
         self.over = False
         self._judge = judge
         self._stop: StopMode = ""
@@ -248,10 +250,17 @@ class DriverCore:
     def _ended(self, now: Instant, event: ListEnded) -> None:
         self.list_ended = True
         self._complete_setup()
+        if event.failure:
+            self._complete_as = Ending.FEEDER
+            self._say(event.failure, level="error")
 
     def _list_failed(self, now: Instant, event: ListFailed) -> None:
         self._say(event.text, level="error")
         self._end(Ending.BAD_LIST, "finish")
+
+    def _server_lost(self, now: Instant, event: ServerLost) -> None:
+        self._say(f"the connection to the KVS server is gone: {event.why}", level="error")
+        self._end(Ending.NO_SERVER, "kill")
 
     def _written(self, now: Instant, event: Written) -> None:
         engine = self._recorder.written(event.batch)
@@ -296,7 +305,7 @@ class DriverCore:
             self._barrier_batch = record.batch
             self._effects.append(record)
         if not self._stop and not self._work_left() and not self._recorder.pending:
-            self._end(Ending.COMPLETE, "finish")
+            self._end(self._complete_as, "finish")
         if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
             self._end(Ending.NO_ENGINE, "finish")
         self._serve()
@@ -394,6 +403,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ItemsCame: DriverCore._items,
     ListEnded: DriverCore._ended,
     ListFailed: DriverCore._list_failed,
+    ServerLost: DriverCore._server_lost,
     Written: DriverCore._written,
     DiskGivenUp: DriverCore._disk_given_up,
     SignalCame: DriverCore._signal,

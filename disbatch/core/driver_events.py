@@ -27,6 +27,8 @@ class Ending(Enum):
     FAIL_FAST = (1, "a task failed, and --fail-fast was given")
     BAD_LIST = (2, "the task list has an error")
     NO_ENGINE = (3, "no engine is left")
+    FEEDER = (3, "the program that feeds tasks failed")
+    NO_SERVER = (3, "the KVS server is gone")
     NO_DISK = (3, "the status file cannot be written")
     SIGINT = (130, "interrupted")
     SIGTERM = (143, "terminated")
@@ -70,7 +72,16 @@ class ItemsCame:
 
 @dataclass(frozen=True, slots=True)
 class ListEnded:
-    pass
+    """No more items will come. `failure` says why that is too early; what was handed in is done all the same."""
+
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLost:
+    """The KVS server of the run cannot be reached any more; engines end by themselves."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,7 @@ Event = (
     | ItemsCame
     | ListEnded
     | ListFailed
+    | ServerLost
     | Written
     | DiskGivenUp
     | SignalCame

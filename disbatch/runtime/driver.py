@@ -8,11 +8,9 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from threading import Thread
 from typing import Protocol, TypeVar
 
@@ -36,28 +34,30 @@ from disbatch.core.driver_events import (
     Record,
     Say,
     Send,
+    ServerLost,
     SignalCame,
     Written,
 )
-from disbatch.core.errors import DisBatchError, PeerError
+from disbatch.core.errors import PeerError
 from disbatch.core.messages import Hello, Up
 from disbatch.core.model import Item
 from disbatch.core.resume import Place
 from disbatch.core.snapshot import STATUS_KEY, RunSnapshot
-from disbatch.core.status import format_record
+from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
+from disbatch.runtime.feedcommand import FeedCommand
+from disbatch.runtime.feeding import Feeder, FileFeeder, KvsFeeder, StreamFeeder
+from disbatch.runtime.kvs import Kvs
+from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
-from disbatch.runtime.settings import STATUS_KEY_S
-from disbatch.runtime.sources import FileSource, StreamSource
+from disbatch.runtime.settings import STATUS_KEY_S, FeedSettings
+from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.statusfile import StatusWriter
-from kvsstcp.auth import Certificate
-from kvsstcp.server import Server
 from kvsstcp.values import Value
 
 T = TypeVar("T")
 
 _LOG_LEVELS: dict[Level, int] = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-ITEMS_A_TURN = 2000  # items read before the loop looks at anything else
 CLOSE_S = 10.0  # for the last lines, once everything else is over
 
 
@@ -83,11 +83,14 @@ class Launched:
 
 
 class DriverShell:
+    """Also the sink of the feeder: what it gives becomes events of the core."""
+
     def __init__(
         self,
         core: DriverCore,
-        source: FileSource | StreamSource,
+        source: FileSource | StreamSource | KvsSource,
         resume: ResumeFiles | None,
+        kvs: Kvs,
         log: logging.Logger,
         view: View,
         status_path: str,
@@ -95,25 +98,18 @@ class DriverShell:
         self._core = core
         self._source = source
         self._resume = resume
+        self._kvs = kvs
         self._log = log
         self._view = view
         self._status_path = status_path
-        self._items: Iterator[Item] | None = source.items() if isinstance(source, FileSource) else None
-        self._reading = False
-        self._feeding = False
         self._disk_fails = False
         self._total: int | None = None
+        self._results: ResultPublisher | None = None
+        self._command: FeedCommand | None = None
         self._started = time.monotonic()
 
-    async def run(
-        self,
-        sock: socket.socket,
-        token: bytes,
-        certificate: Certificate,
-        status_fd: int,
-        engines: list[Launched],
-    ) -> Ending:
-        """Runs to the end. The engines have been started already and will find the KVS at `sock`."""
+    async def run(self, status_fd: int, engines: list[Launched], feed: FeedSettings | None) -> Ending:
+        """Runs to the end. The engines have been started already and will find the KVS."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[Ending] = self._loop.create_future()
         self._writer = StatusWriter(
@@ -121,26 +117,63 @@ class DriverShell:
             lambda batches: self._from_thread(self._wrote, batches),
             lambda reason: self._from_thread(self._disk_trouble, reason),
         )
-        self._server = Server(token=token, certificate=certificate, logger=self._log)
-        self._server.on_down = lambda: self._log.warning("a client asked the KVS to end: ignored")
-        self._server.local.subscribe(up_key(self._core.config.did), self._message_came)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM
             self._loop.add_signal_handler(signum, self._signalled, ending)
+        self._feeder = self._make_feeder(feed)
         for engine in engines:
             self._happened(EngineLaunched(engine.rank, engine.node, engine.slots, engine.label))
             self._watch(engine)
-        await self._server.serve(sock)
-        self._feed()
+        self._kvs.on_lost = lambda why: self._happened(ServerLost(why))
+        await self._kvs.start()
+        self._kvs.subscribe(up_key(self._core.config.did), self._message_came)
+        self._feeder.start()
+        if self._command:
+            self._command.start()
         views = [asyncio.create_task(self._show()), asyncio.create_task(self._publish())]
-        ending = await self._over
+        ending = await self._finish_command(await self._over)
         for view in views:
             view.cancel()
         self._view.update(self.snapshot())
-        self._stop_reading()
+        self._feeder.stop()
         self._writer.close(CLOSE_S)
-        await self._server.close()
+        await self._kvs.close()
         return ending
+
+    def _make_feeder(self, feed: FeedSettings | None) -> Feeder:
+        source = self._source
+        if isinstance(source, FileSource):
+            return FileFeeder(source, self)
+        if isinstance(source, StreamSource):
+            return StreamFeeder(source, self)
+        assert feed is not None
+        self._results = ResultPublisher(self._kvs)
+        feeder = KvsFeeder(source, self, self._kvs, self._signed_in)
+        if feed.command is not None:
+            environ = {**os.environ, **feed.environ}
+            self._command = FeedCommand(feed.command, environ, feeder.program_ended, self._warn)
+        return feeder
+
+    def _signed_in(self) -> None:
+        assert isinstance(self._source, KvsSource) and self._results
+        self._results.result_key = self._source.result_key
+        self._log.info("the feeding program %s has signed in", self._source.name)
+        if self._command:
+            self._command.signed_in = True
+
+    async def _finish_command(self, ending: Ending) -> Ending:
+        """A program that feeds tasks may still be reading results: the KVS stays until it is done with them."""
+        if self._command is None:
+            return ending
+        failure = await self._command.finish(stop=ending not in (Ending.COMPLETE, Ending.FEEDER))
+        if failure and ending is Ending.COMPLETE:
+            self._warn(failure)
+            return Ending.FEEDER
+        return ending
+
+    def _warn(self, text: str) -> None:
+        self._log.warning(text)
+        self._view.say(text, "warning")
 
     def snapshot(self) -> RunSnapshot:
         return self._core.snapshot(time.monotonic() - self._started, self._total)
@@ -151,15 +184,17 @@ class DriverShell:
         now = Instant(time.monotonic(), time.time())
         for effect in self._core.handle(now, event):
             self._carry_out(effect)
-        if not self._feeding and self._core.wants:
-            self._feed()
+        if self._core.wants:
+            self._feeder.feed()
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Send):
             message = effect.message
-            self._server.local.put(down_key(message.sid, message.ep), to_value(message))
+            self._kvs.put(down_key(message.sid, message.ep), to_value(message))
         elif isinstance(effect, Record):
             rows = effect.rows
+            if self._results:
+                self._results.remember(effect.batch, [self._record_of(row) for row in rows])
             data = b"".join(
                 [self._skipped(row) if isinstance(row, Place) else format_record(row) for row in rows]
             )
@@ -170,13 +205,20 @@ class DriverShell:
         elif isinstance(effect, Note):
             self._log.info(effect.text)
         elif isinstance(effect, Publish):
-            self._server.local.put(effect.key, Value(b"ASTR", effect.text.encode("ascii")))
+            self._kvs.put(effect.key, Value(b"ASTR", effect.text.encode("ascii")))
         elif isinstance(effect, Over) and not self._over.done():
             self._over.set_result(effect.ending)
 
     def _skipped(self, place: Place) -> bytes:
         assert self._resume is not None
         return self._resume.skipped_line(place)
+
+    def _record_of(self, row: StatusRecord | Place) -> StatusRecord:
+        if isinstance(row, StatusRecord):
+            return row
+        record = parse_record(self._skipped(row).rstrip(b"\n"), self._status_path)
+        assert record is not None
+        return record
 
     def _message_came(self, value: Value) -> None:
         try:
@@ -203,6 +245,8 @@ class DriverShell:
             self._loop.call_soon_threadsafe(function, argument)
 
     def _signalled(self, ending: Ending) -> None:
+        if self._core.over and self._command:
+            self._command.kill()
         again = self._core.ending is not None
         self._happened(SignalCame(ending))
         if self._disk_fails and (again or ending is Ending.SIGTERM):
@@ -212,6 +256,8 @@ class DriverShell:
 
     def _wrote(self, batches: list[int]) -> None:
         for batch in batches:
+            if self._results:
+                self._results.written(batch)
             self._happened(Written(batch))
 
     def _disk_trouble(self, reason: str) -> None:
@@ -228,85 +274,23 @@ class DriverShell:
         self._writer.give_up()
         self._happened(DiskGivenUp())
 
-    # -- the task list
+    # -- the sink of the feeder
 
-    def _feed(self) -> None:
-        """Gives the core what it wants of the task list; a long stretch is done in pieces, others get their turn."""
-        self._feeding = True
-        try:
-            if self._items is not None:
-                self._feed_from_file(self._items)
-            else:
-                self._feed_from_stream()
-        except DisBatchError as error:
-            self._items = iter(())
-            self._stop_reading()
-            self._happened(ListFailed(str(error)))
-        finally:
-            self._feeding = False
+    def wants(self) -> int:
+        return self._core.wants
 
-    def _feed_from_file(self, lines: Iterator[Item]) -> None:
-        done = 0
-        while (wants := self._core.wants) and done < ITEMS_A_TURN:
-            items = list(islice(lines, wants))
-            if not items:
-                self._list_ended()
-                return
-            done += len(items)
-            self._happened(ItemsCame(items))
-            self._tell_notes()
-        if self._core.wants:
-            self._loop.call_soon(self._feed)
+    def give(self, items: list[Item]) -> None:
+        self._happened(ItemsCame(items))
 
-    def _feed_from_stream(self) -> None:
-        source = self._source
-        assert isinstance(source, StreamSource)
-        while wants := self._core.wants:
-            items = source.take(wants)
-            if not items:
-                break
-            self._happened(ItemsCame(items))
-        self._tell_notes()
-        if source.drained and self._core.wants:
-            self._list_ended()
-        elif not source.full and not source.ended and not self._core.list_ended:
-            self._start_reading(source)
+    def end(self, failure: str) -> None:
+        self._happened(ListEnded(failure))
 
-    def _list_ended(self) -> None:
-        self._tell_notes()
-        self._happened(ListEnded())
+    def fail(self, text: str) -> None:
+        self._happened(ListFailed(text))
 
-    def _tell_notes(self) -> None:
-        notes = self._source.cleaner.notes
-        while notes:
-            self._say_note(notes.pop(0))
-
-    def _start_reading(self, source: StreamSource) -> None:
-        if self._reading:
-            return
-        self._reading = True
-        try:
-            self._loop.add_reader(source.fileno(), self._stream_moved, source)
-        except PermissionError:  # epoll takes no such file (/dev/null): it never blocks either
-            self._reading = False
-            self._loop.call_soon(self._stream_moved, source)
-
-    def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._source.fileno())  # type: ignore[union-attr]
-
-    def _stream_moved(self, source: StreamSource) -> None:
-        try:
-            source.read()
-        except (DisBatchError, OSError) as error:
-            self._stop_reading()
-            self._happened(ListFailed(str(error)))
-            return
-        if source.full or source.ended:
-            self._stop_reading()
-        if self._core.wants:
-            self._feed()
+    def note(self, text: str) -> None:
+        self._log.info(text)
+        self._view.say(text, "note")
 
     # -- views
 
@@ -326,12 +310,8 @@ class DriverShell:
     async def _publish(self) -> None:
         while True:
             text = self.snapshot().to_json()
-            self._server.local.replace(STATUS_KEY, Value(b"JSON", text.encode("ascii")))
+            self._kvs.publish(STATUS_KEY, Value(b"JSON", text.encode("ascii")))
             await asyncio.sleep(STATUS_KEY_S)
-
-    def _say_note(self, text: str) -> None:
-        self._log.info(text)
-        self._view.say(text, "note")
 
 
 def _how_it_ended(code: int) -> str:

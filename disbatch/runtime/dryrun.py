@@ -8,7 +8,7 @@ from disbatch.core.resume import Verdict
 from disbatch.core.status import command_text
 from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.settings import RunSettings
-from disbatch.runtime.sources import FileSource
+from disbatch.runtime.sources import FileSource, StreamSource
 
 SHOWN = 3  # commands of the beginning and of the end
 
@@ -27,7 +27,7 @@ def dry_run(settings: RunSettings) -> int:
     if isinstance(source, FileSource):
         items = source.items()
     else:
-        while not source.ended:
+        while isinstance(source, StreamSource) and not source.ended:
             source.read()
         items = iter(source.take(sys.maxsize))
     for item in items:

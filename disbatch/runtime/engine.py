@@ -40,20 +40,22 @@ from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError
 
 CONNECT_S = 30.0
+LIFELINE_MARK = b"\0"  # behind the certificate, which is text
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStart:
     """All that an engine is told when it is started. `token` never leaves memory.
 
-    `certificate_fd` is the reading end of a pipe that brings the certificate of the run, in PEM, once it is made.
+    `lifeline_fd` is the reading end of a pipe that brings the certificate of the run, in PEM, once it is made; after
+    that, its end of file says that the driver is gone, whoever serves the KVS.
     """
 
     config: EngineConfig
     did: str
     addresses: tuple[tuple[str, int], ...]
-    token: bytes
-    certificate_fd: int
+    token: bytes | None
+    lifeline_fd: int
     log: str
     loglevel: str
     job_id: str
@@ -102,10 +104,10 @@ class EngineShell:
         self._loop.add_reader(self._table.output_fd, self._table.drain)
         self._loop.add_reader(self._guard_fd, self._end, "the guard of this engine died", 3)
         start = self._start
-        with open(start.certificate_fd, "rb") as pipe:
-            certificate = pipe.read()
+        certificate = _read_certificate(start.lifeline_fd)
+        self._loop.add_reader(start.lifeline_fd, self._end, "the driver is gone", 3)
         self._client = await AsyncClient.connect(
-            start.addresses, token=start.token, certificate_pem=certificate, timeout_s=CONNECT_S
+            start.addresses, token=start.token, certificate_pem=certificate or None, timeout_s=CONNECT_S
         )
         self._up = up_key(start.did)
         self._client.put(self._up, to_value(self._core.hello(_now())))
@@ -180,6 +182,16 @@ class EngineShell:
         if not self._over.done():
             self._log.log(logging.INFO if code == 0 else logging.ERROR, "this engine ends: %s", why)
             self._over.set_result(code)
+
+
+def _read_certificate(fd: int) -> bytes:
+    data = b""
+    while not data.endswith(LIFELINE_MARK):
+        part = os.read(fd, 65536)
+        if not part:
+            raise MachineError("the driver ended before this engine had begun")
+        data += part
+    return data.removesuffix(LIFELINE_MARK)
 
 
 def _now() -> float:

@@ -7,13 +7,15 @@ from disbatch.core.errors import UsageError
 from disbatch.core.model import Task
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.settings import RunSettings
-from disbatch.runtime.sources import FileSource, StreamSource, is_regular, open_task_list
+from disbatch.runtime.sources import FileSource, KvsSource, StreamSource, is_regular, open_task_list
 
 LOOPBACK = "127.0.0.1"
 
 
-def open_source(settings: RunSettings) -> FileSource | StreamSource:
+def open_source(settings: RunSettings) -> FileSource | StreamSource | KvsSource:
     """The task list, checked as far as it can be before anything runs. Raises UsageError or TaskFileError."""
+    if settings.taskfile is None:
+        return KvsSource()
     file = open_task_list(settings.taskfile)
     name = "standard input" if settings.taskfile == "-" else settings.taskfile
     if not is_regular(file):
@@ -24,7 +26,7 @@ def open_source(settings: RunSettings) -> FileSource | StreamSource:
 
 
 def open_resume(
-    settings: RunSettings, source: FileSource | StreamSource, note: Callable[[str], None]
+    settings: RunSettings, source: FileSource | StreamSource | KvsSource, note: Callable[[str], None]
 ) -> ResumeFiles | None:
     """The status files of earlier runs, compared with the task list where that can be read twice.
 
@@ -54,8 +56,8 @@ def open_resume(
     return resume
 
 
-def listen(address: tuple[str, int] | None) -> socket.socket:
-    """The socket of the KVS. Raises UsageError when the address of --use-address cannot be had."""
+def listen(address: tuple[str, int] | None, option: str) -> socket.socket:
+    """A listening socket; on loopback and a free port without an address. Raises UsageError that names the option."""
     host, port = address or (LOOPBACK, 0)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -65,7 +67,7 @@ def listen(address: tuple[str, int] | None) -> socket.socket:
         sock.listen(1024)
     except OSError as error:
         raise UsageError(
-            f"--use-address {host}:{port}: {error.strerror}; give an address of this machine"
+            f"{option} {host}:{port}: {error.strerror}; give an address of this machine"
         ) from None
     sock.setblocking(False)
     return sock

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from disbatch.contexts.base import Allocation, allocate
 from disbatch.contexts.ssh import LOCALHOST, NODELIST_VARIABLE, parse_hosts
 from disbatch.core.errors import UsageError
+from kvsstcp.errors import KvsError
+from kvsstcp.infofile import Info, info_from_argument, info_from_environment
 
 GRACE_S = (
     5.0  # between TERM and KILL: enough to flush a file, short enough for somebody who waits at a terminal
@@ -25,9 +27,6 @@ WRITE_RETRY_S = 1.0  # a full disk is tried again this often
 LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, but a wrong file
 
 NOT_YET = {
-    "kvsserver": "--kvsserver",
-    "taskserver": "--taskserver",
-    "taskcommand": "--taskcommand",
     "mailto": "--mailTo",
     "startup_only": "-S/--startup-only",
     "web": "-w/--web",
@@ -39,8 +38,19 @@ NOT_YET = {
 
 
 @dataclass(frozen=True, slots=True)
+class FeedSettings:
+    """Tasks come from a program, by way of the KVS."""
+
+    command: str | None  # to be started by us; None: it finds the server by itself
+    environ: Mapping[str, str]  # what tells the command where the KVS is
+
+
+@dataclass(frozen=True, slots=True)
 class RunSettings:
-    taskfile: str  # path, or "-" for standard input
+    taskfile: str | None  # path, or "-" for standard input; None: a program feeds tasks
+    taskcommand: str | None
+    kvsserver: Info | None  # a server that runs already
+    insecure_kvs: tuple[str, int] | None  # where to open plain service beside the secure one
     task_name: str  # base name of the task file, DISBATCH_NAMETASKS
     allocation: Allocation
     prefix: str | None  # -p, as given
@@ -62,13 +72,18 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
     """Checks the options against each other and the environment. Raises UsageError, one line, for the user."""
     _refuse_combinations(options)
     _refuse_not_yet(options)
-    if options.taskfile is None:
+    fed = options.taskserver is not None or options.taskcommand is not None
+    if options.taskfile is None and not fed:
         raise UsageError("no task file was given (a file with one command a line, or - for standard input)")
-    if os.path.isdir(options.taskfile):
+    if options.taskfile and os.path.isdir(options.taskfile):
         raise UsageError(f"{options.taskfile} is a folder, not a task file")
-    name = "STDIN" if options.taskfile == "-" else os.path.basename(options.taskfile)
+    names = {None: "STREAM", "-": "STDIN"}
+    name = names.get(options.taskfile) or os.path.basename(options.taskfile)
     return RunSettings(
         taskfile=options.taskfile,
+        taskcommand=options.taskcommand,
+        kvsserver=_kvsserver(options, environ),
+        insecure_kvs=_plain_address(options.insecure_kvs),
         task_name=name,
         allocation=_allocation(options, environ),
         prefix=options.prefix,
@@ -91,6 +106,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
 
 def _refuse_combinations(o: argparse.Namespace) -> None:
     retires = o.retire_cmd is not None and o.retire_cmd.strip() != ""
+    feeds = o.taskserver is not None or o.taskcommand is not None
     wrong = [
         (o.startup_only and o.ssh_node, "-S starts without execution resources: it cannot go with -s"),
         (
@@ -109,8 +125,13 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
             "--taskserver and --taskcommand exclude each other",
         ),
         (
-            o.taskfile is not None and (o.taskserver is not None or o.taskcommand is not None),
+            o.taskfile is not None and feeds,
             "a task file cannot go with --taskserver or --taskcommand",
+        ),
+        (o.dry_run and feeds, "--dry-run needs a task file: what a program will send is not known"),
+        (
+            o.insecure_kvs is not None and (o.kvsserver is not None or o.taskserver is not None),
+            "--insecure-kvs is about the server of this run: it cannot go with --kvsserver or --taskserver",
         ),
     ]
     for is_wrong, why in wrong:
@@ -148,6 +169,36 @@ def _allocation(options: argparse.Namespace, environ: Mapping[str, str]) -> Allo
                 f"host {share.name!r}: other hosts than localhost are not available yet in this version"
             )
     return allocate(shares, options.cpus_per_task, options.tasks_per_node, options.label or "SSH0")
+
+
+def _kvsserver(options: argparse.Namespace, environ: Mapping[str, str]) -> Info | None:
+    """The server that --kvsserver or --taskserver names: HOST:PORT, an info file, or what the environment says."""
+    for option, value in (("--kvsserver", options.kvsserver), ("--taskserver", options.taskserver)):
+        if value is None:
+            continue
+        try:
+            info = info_from_argument(value) if value else info_from_environment(environ)
+        except KvsError as error:
+            raise UsageError(f"{option}: {error}") from None
+        if info is None:
+            raise UsageError(
+                f"{option} needs HOST:PORT or the path of an info file, here or in KVSSTCP_INFO, "
+                "or KVSSTCP_HOST and KVSSTCP_PORT"
+            )
+        return info
+    return None
+
+
+def _plain_address(text: str | None) -> tuple[str, int] | None:
+    """[HOST:]PORT, or HOST; loopback and a free port where nothing is said."""
+    if text is None:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = ("", text) if text.isdigit() else (text, "")
+    if port and not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
+        raise UsageError(f"--insecure-kvs {text!r}: [HOST:]PORT is needed, the port below 65536")
+    return host.strip("[]") or "127.0.0.1", int(port or 0)
 
 
 def _address(text: str, option: str) -> tuple[str, int]:

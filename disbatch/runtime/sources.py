@@ -133,18 +133,47 @@ def _too_long(stream: TaskStream, start: bytes) -> TaskFileError:
     return TaskFileError(stream.source, stream.line_no + 1, start, why)
 
 
-class StreamSource:
-    """The items of a pipe, terminal or socket, as they come. `fd` is read only when the loop says that it can be."""
+class PushedSource:
+    """What streams and feeding programs share: lines that have come wait here until somebody takes their items."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.cleaner = Cleaner()
-        self.ended = False  # nothing more will come from the descriptor
-        self._file = file
+        self.ended = False  # nothing more will come
         self._stream = TaskStream(name)
-        self._lines: deque[bytes] = deque()
-        self._rest = b""
+        self._lines: deque[tuple[bytes, bool]] = (
+            deque()
+        )  # and whether the line shares the number of the one before
         self._current: Iterator[Item] | None = None  # of the line that is being expanded
+
+    def take(self, count: int) -> list[Item]:
+        """Up to `count` items of what has come. Raises TaskFileError."""
+        taken: list[Item] = []
+        while len(taken) < count:
+            if self._current is None:
+                if not self._lines:
+                    break
+                line, is_part = self._lines.popleft()
+                line = self.cleaner.clean(line)
+                self._current = self._stream.feed_part(line) if is_part else self._stream.feed(line)
+            taken += islice(self._current, count - len(taken))
+            if len(taken) < count:
+                self._current = None
+        return taken
+
+    @property
+    def drained(self) -> bool:
+        """Nothing more will come, and `take` has given all that there was."""
+        return self.ended and not self._lines and self._current is None
+
+
+class StreamSource(PushedSource):
+    """The items of a pipe, terminal or socket, as they come. It is read only when the loop says that it can be."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        super().__init__(name)
+        self._file = file
+        self._rest = b""
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -160,29 +189,68 @@ class StreamSource:
         if not data:
             self.ended = True
             if self._rest:
-                self._lines.append(self._rest)
+                self._lines.append((self._rest, False))
                 self._rest = b""
             return
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        self._lines.extend(lines)
+        self._lines.extend((line, False) for line in lines)
         if len(self._rest) > LINE_LIMIT:
             raise _too_long(self._stream, self._rest)
 
-    def take(self, count: int) -> list[Item]:
-        """Up to `count` items of what has been read. Raises TaskFileError."""
-        taken: list[Item] = []
-        while len(taken) < count:
-            if self._current is None:
-                if not self._lines:
-                    break
-                self._current = self._stream.feed(self.cleaner.clean(self._lines.popleft()))
-            taken += islice(self._current, count - len(taken))
-            if len(taken) < count:
-                self._current = None
-        return taken
+
+class KvsSource(PushedSource):
+    """The items that a program puts into the KVS. It says first who it is and which keys it uses."""
+
+    SIGN_IN = (
+        b"task source name",
+        b"task source done task",
+        b"task source result key",
+        b"task source task key",
+    )
+
+    def __init__(self) -> None:
+        super().__init__("the feeding program")
+        self.failure = ""  # why it ended too early
+        self._said: dict[int, bytes] = {}
+
+    def introduce(self, number: int, data: bytes) -> bool:
+        """What came under `SIGN_IN[number]`; whether it was the last that was missing."""
+        if number in self._said:
+            return False
+        self._said[number] = data
+        if number == 0:
+            self.name = self._stream.source = data.decode("utf-8", "replace")
+        return len(self._said) == len(self.SIGN_IN)
 
     @property
-    def drained(self) -> bool:
-        """The stream has ended, and `take` has given all that there was."""
-        return self.ended and not self._lines and self._current is None
+    def done_task(self) -> bytes:
+        return self._said[1]
+
+    @property
+    def result_key(self) -> bytes:
+        return self._said[2]
+
+    @property
+    def task_key(self) -> bytes:
+        return self._said[3]
+
+    def push(self, coding: bytes, data: bytes) -> None:
+        """One value: a task, a directive, several lines of them (one line number for all), or the word for the end."""
+        if self.ended:
+            return
+        if data == self.done_task:
+            self.ended = True
+            return
+        if coding != b"ASTR":
+            self.break_off(
+                f"{self.name} sent a value that is no text (coding {coding.decode('ascii', 'replace')})"
+            )
+            return
+        for number, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
+            self._lines.append((line, number > 0))
+
+    def break_off(self, failure: str) -> None:
+        """No more will come, and it should have: what has come is all the same done."""
+        self.ended = True
+        self.failure = failure

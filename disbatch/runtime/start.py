@@ -19,18 +19,16 @@ from disbatch.core.failures import FailureGroup
 from disbatch.core.model import NodeSpec
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
-from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.driver import DriverShell, Launched, View
-from disbatch.runtime.engine import EngineStart
+from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
 from disbatch.runtime.files import RunFiles, claim, make_job_id
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
-from disbatch.runtime.prepare import listen, open_resume, open_source
+from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.resume import ResumeFiles
-from disbatch.runtime.settings import GRACE_S, RunSettings
-from disbatch.runtime.sources import FileSource, StreamSource
-from kvsstcp.auth import make_token
-from kvsstcp.infofile import Info, write_info
+from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
+from disbatch.runtime.settings import GRACE_S, FeedSettings, RunSettings
+from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +46,26 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What has been created for a run that now begins."""
+    """What has been found good, or created, for a run that now begins."""
 
     settings: RunSettings
+    server: ServerPlace
+    source: FileSource | StreamSource | KvsSource
+    resume: ResumeFiles | None
     files: RunFiles
     status_fd: int
-    sock: socket.socket
-    token: bytes
     did: str
 
 
 def run(settings: RunSettings, view: View) -> RunResult:
     """Runs the task list to its end. Raises DisBatchError when it cannot begin."""
-    maker = CertificateMaker()
+    server = OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings)
     try:
         source = open_source(settings)
         resume = open_resume(settings, source, lambda text: view.say(text, "note"))
-        for warning in settings.allocation.warnings:
-            view.say(warning, "warning")
-        sock = listen(settings.use_address)
+        for warning in (*settings.allocation.warnings, server.warning):
+            if warning:
+                view.say(warning, "warning")
         job_id = settings.job_id or make_job_id()
         files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
         if files.suffix:
@@ -74,45 +73,38 @@ def run(settings: RunSettings, view: View) -> RunResult:
             view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
         if settings.status_header:
             os.write(status_fd, HEADER + b"\n")
-        stage = _Stage(settings, files, status_fd, sock, make_token(), secrets.token_hex(8))
-        return _run_staged(stage, view, source, resume, maker)
+        did = secrets.token_hex(8)
+        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, did), view)
     finally:
-        maker.close()
+        server.close()
 
 
-def _run_staged(
-    stage: _Stage,
-    view: View,
-    source: FileSource | StreamSource,
-    resume: ResumeFiles | None,
-    maker: CertificateMaker,
-) -> RunResult:
+def _run_staged(stage: _Stage, view: View) -> RunResult:
     import asyncio  # here, before the fork: both sides need it, and share its memory
 
-    settings, files = stage.settings, stage.files
-    gc.freeze()  # before the fork: the engine shares this memory as long as no collection writes to it
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    close_fds = (stage.sock.fileno(), stage.status_fd, write_end)
-    nodes = settings.allocation.nodes
-    engines = [_start_engine(rank, node, stage, read_end, close_fds) for rank, node in enumerate(nodes)]
+    settings, files, resume = stage.settings, stage.files, stage.resume
+    engines, lifeline = _start_engines(stage)
     log = open_log(files.log, settings.loglevel, "driver")
-    log.info("run %s of %s begins; status file %s", files.job_id, settings.taskfile, files.status)
-    for text in (*(resume.notes if resume else ()), *settings.allocation.warnings):
-        log.info(text)
-    certificate = maker.result()
-    pem = certificate.certificate_pem
-    os.write(write_end, pem)  # for the one engine on this host; others will find it in the info file
-    os.close(write_end)
-    os.close(read_end)
-    write_info(files.kvsinfo, Info((stage.sock.getsockname()[:2],), stage.token, files.job_id, pem))
+    log.info("run %s of %s begins; status file %s", files.job_id, settings.task_name, files.status)
+    for text in (*(resume.notes if resume else ()), *settings.allocation.warnings, stage.server.warning):
+        if text:
+            log.info(text)
+    kvs, pem = stage.server.open(files, log)
+    os.write(lifeline, pem + LIFELINE_MARK)  # for the one engine on this host; others read the info file
     config = DriverConfig(stage.did, socket.gethostname(), os.getpid(), settings.fail_fast)
     core = DriverCore(config, resume.judge if resume else None)
-    shell = DriverShell(core, source, resume, log, view, files.status)
-    ending = asyncio.run(shell.run(stage.sock, stage.token, certificate, stage.status_fd, engines))
-    if resume:
-        resume.close()
-    with contextlib.suppress(OSError):
-        os.unlink(files.kvsinfo)
+    feed = None
+    if isinstance(stage.source, KvsSource):
+        feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
+    shell = DriverShell(core, stage.source, resume, kvs, log, view, files.status)
+    try:
+        ending = asyncio.run(shell.run(stage.status_fd, engines, feed))
+    finally:
+        os.close(lifeline)
+        if resume:
+            resume.close()
+        with contextlib.suppress(OSError):
+            os.unlink(files.kvsinfo)
     used = os.times()
     seconds = used.user + used.system
     log.info("run %s ends: %s; processor time of the driver: %.2f s", files.job_id, ending.text, seconds)
@@ -123,8 +115,19 @@ def _run_staged(
     return RunResult(ending, exit_code, shell.snapshot(), core.failures.largest(), core.left, failed, files)
 
 
+def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
+    """Forks the engines of this host. The descriptor is the end of a pipe: it wants the certificate, and its closing says that the driver is gone."""
+    gc.freeze()  # before the fork: the engine shares this memory as long as no collection writes to it
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    close_fds = (*stage.server.descriptors(), stage.status_fd, write_end)
+    nodes = stage.settings.allocation.nodes
+    engines = [_start_engine(rank, node, stage, read_end, close_fds) for rank, node in enumerate(nodes)]
+    os.close(read_end)
+    return engines, write_end
+
+
 def _start_engine(
-    rank: int, node: NodeSpec, stage: _Stage, certificate_fd: int, close_fds: tuple[int, ...]
+    rank: int, node: NodeSpec, stage: _Stage, lifeline_fd: int, close_fds: tuple[int, ...]
 ) -> Launched:
     settings, files = stage.settings, stage.files
     name = socket.gethostname() if node.name == LOCALHOST else node.name
@@ -132,9 +135,9 @@ def _start_engine(
     start = EngineStart(
         config=EngineConfig(secrets.token_hex(8), rank, name, node.slots, GRACE_S),
         did=stage.did,
-        addresses=(stage.sock.getsockname()[:2],),
-        token=stage.token,
-        certificate_fd=certificate_fd,
+        addresses=stage.server.addresses,
+        token=stage.server.token,
+        lifeline_fd=lifeline_fd,
         log=files.engine_log(name, label),
         loglevel=settings.loglevel,
         job_id=files.job_id,

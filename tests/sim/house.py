@@ -112,10 +112,10 @@ class Engine:
 
     def _kill(self, hard: bool) -> None:
         """TERM may be ignored, KILL not. All that a KILL hits is found in one turn."""
-        victims = [s for s in self.running if hard or self.house.random.random() < 0.7]
+        victims = [(slot, ran) for slot, ran in self.running.items() if hard or self.house.random.random() < 0.7]
 
         def die() -> None:
-            found = [(slot, self.running.pop(slot)) for slot in victims if slot in self.running]
+            found = [(slot, self.running.pop(slot)) for slot, ran in victims if self.running.get(slot) == ran]
             code = -9 if hard else -15
             if found:
                 self.happens(Ended([(slot, self._outcome(n, start, code)) for slot, (n, _, start) in found]))
@@ -168,6 +168,7 @@ class House:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._tie = 0
         self._processes = 0
+        self._feeding = False
         self._links: dict[str, float] = {}  # when the last thing on a link arrives
         self.items = read_items(text)
         self._to_read: Iterator[Item] = iter(self.items)
@@ -230,6 +231,9 @@ class House:
         for effect in self.driver.handle(Instant(self.now, EPOCH_S + self.now), event):
             self._carry_out(effect)
         self.check_books()
+        if self.driver.wants and not self._feeding:
+            self._feeding = True
+            self.later(self.random.choice((0.0, self.delay())), self._feed)
 
     def _carry_out(self, effect: DriverEffect) -> None:
         if isinstance(effect, Send):
@@ -252,13 +256,12 @@ class House:
         self.carry("disk", written)
 
     def _feed(self) -> None:
-        """The shell's part: gives the core what it wants of the list, now and then."""
+        """The shell's part: gives the core what it wants of the list, in pieces, while it wants."""
+        self._feeding = False
         wants = self.driver.wants
         if wants:
             items = list(islice(self._to_read, self.random.randint(1, wants)))
             self.happens(ItemsCame(items) if items else ListEnded())
-        if not self.driver.over and not self.driver.list_ended:
-            self.later(0.0 if wants else self.delay() + 0.001, self._feed)
 
     # -- checks
 
@@ -306,7 +309,6 @@ class House:
         for engine in self.engines:
             self.happens(EngineLaunched(engine.rank, f"node{engine.rank}", engine.slots, "SIM"))
             self.later(self.delay(), engine.start)
-        self.later(0.0, self._feed)
         for _ in range(MAX_EVENTS):
             if self.ending is not None and all(engine.gone for engine in self.engines):
                 self.check_rows()

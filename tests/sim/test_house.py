@@ -89,7 +89,8 @@ def test_signals_stop_a_run_whenever_they_come(seed: int) -> None:
     assert ending in (Ending.SIGINT, Ending.SIGTERM, Ending.COMPLETE)
     if house.recorded != house.tasks:
         assert ending is not Ending.COMPLETE and house.driver.left
-    assert all(row.returncode != -15 for row in house.rows)  # what we stopped has no row
+    stopped = [row for row in house.rows if row_key(row)[0] == "T" and row.returncode == -15]
+    assert stopped == []  # what we stopped has no row
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -113,6 +114,7 @@ def test_the_checks_see_a_task_that_is_recorded_twice_and_a_barrier_that_is_met_
     house.rows.append(house.rows[0])
     with pytest.raises(AssertionError):
         house.check_rows()
+    house.rows.pop()
     house.rows[:] = sorted(house.rows, key=lambda row: row_key(row) != ("B", 2))
-    with pytest.raises(AssertionError, match="too early|"):
+    with pytest.raises(AssertionError, match="too early"):
         house.check_rows()

@@ -1,0 +1,116 @@
+"""Where the KVS of a run is: in the driver that is about to start, or at a server that runs already.
+
+Both are there before engines are forked (so that these know the address) and opened after it (`open`).
+"""
+
+import logging
+import os
+import socket
+from typing import Protocol
+
+from disbatch.core.errors import MachineError
+from disbatch.runtime.certificate import CertificateMaker
+from disbatch.runtime.files import RunFiles
+from disbatch.runtime.kvs import CONNECT_S, EmbeddedKvs, ExternalKvs, Kvs
+from disbatch.runtime.prepare import listen
+from disbatch.runtime.settings import RunSettings
+from kvsstcp.auth import make_token
+from kvsstcp.infofile import Address, Info, write_info
+
+
+class ServerPlace(Protocol):
+    """`addresses` and `token` are what engines need beside the certificate, which `open` returns."""
+
+    addresses: tuple[Address, ...]
+    token: bytes | None
+    warning: str
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What a forked engine has to close."""
+
+    def open(self, files: RunFiles, log: logging.Logger) -> tuple[Kvs, bytes]:
+        """Writes the info file; returns the KVS and the certificate in PEM (empty when there is none)."""
+
+    def environ(self, files: RunFiles) -> dict[str, str]:
+        """What tells a feeding program where the KVS is."""
+
+    def close(self) -> None: ...
+
+
+class OwnServer:
+    """The driver serves. Its certificate is being made while everything else is prepared."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.token: bytes | None = make_token()
+        self.warning = ""
+        self._maker = CertificateMaker()
+        try:
+            self._sock = listen(settings.use_address, "--use-address")
+            self.addresses: tuple[Address, ...] = (_address(self._sock),)
+            self._plain: socket.socket | None = None
+            if settings.insecure_kvs is not None:
+                self._plain = listen(settings.insecure_kvs, "--insecure-kvs")
+                host, port = _address(self._plain)
+                self.warning = f"--insecure-kvs: whoever reaches {host}:{port} can read this run's tasks and run commands in it"
+        except BaseException:
+            self._maker.close()
+            raise
+
+    def descriptors(self) -> tuple[int, ...]:
+        return (self._sock.fileno(), *([self._plain.fileno()] if self._plain else []))
+
+    def open(self, files: RunFiles, log: logging.Logger) -> tuple[Kvs, bytes]:
+        certificate = self._maker.result()
+        assert self.token is not None
+        pem = certificate.certificate_pem
+        write_info(files.kvsinfo, Info(self.addresses, self.token, files.job_id, pem))
+        return EmbeddedKvs(self._sock, self.token, certificate, log, self._plain), pem
+
+    def environ(self, files: RunFiles) -> dict[str, str]:
+        found = {"KVSSTCP_INFO": os.path.abspath(files.kvsinfo)}
+        if self._plain:
+            host, port = _address(self._plain)
+            found |= {"KVSSTCP_HOST": host, "KVSSTCP_PORT": str(port)}
+        return found
+
+    def close(self) -> None:
+        self._maker.close()
+
+
+class OtherServer:
+    """A server that runs already. Raises MachineError when it cannot be reached."""
+
+    def __init__(self, info: Info) -> None:
+        from kvsstcp.client import Client
+        from kvsstcp.errors import KvsError
+
+        self.addresses = info.addresses
+        self.token = info.token
+        self.warning = ""
+        self._info = info
+        try:
+            with Client(info, connect_timeout_s=CONNECT_S):
+                pass
+        except (KvsError, OSError) as error:
+            raise MachineError(f"the KVS server cannot be used: {error}") from None
+
+    def descriptors(self) -> tuple[int, ...]:
+        return ()
+
+    def open(self, files: RunFiles, log: logging.Logger) -> tuple[Kvs, bytes]:
+        write_info(files.kvsinfo, self._info)
+        return ExternalKvs(self._info, log), self._info.certificate_pem or b""
+
+    def environ(self, files: RunFiles) -> dict[str, str]:
+        found = {"KVSSTCP_INFO": os.path.abspath(files.kvsinfo)}
+        if self._info.token is None:
+            found |= {"KVSSTCP_HOST": self._info.host, "KVSSTCP_PORT": str(self._info.port)}
+        return found
+
+    def close(self) -> None:
+        pass
+
+
+def _address(sock: socket.socket) -> Address:
+    host, port = sock.getsockname()[:2]
+    return str(host), int(port)
