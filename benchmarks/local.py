@@ -334,6 +334,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
     peers_dir = args.peers_dir.resolve()
     if args.install_peers:
         peers.install(peers_dir)

@@ -1,6 +1,7 @@
 """Timed runs and looks into /proc. Knows nothing of peers or scenarios."""
 
 import os
+import signal
 import statistics
 import subprocess
 import time
@@ -47,7 +48,7 @@ def started(
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

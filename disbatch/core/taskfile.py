@@ -5,6 +5,7 @@ Source of the rules: the manual's directives and the team's format rules ("Direc
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -133,6 +134,14 @@ def _parse_per_engine(rest: bytes) -> PerEngineLine:
     return PerEngineLine("START" if when == b"START" else "STOP", command)
 
 
+def _directive_name(directive: Directive) -> str:
+    if isinstance(directive, Affix):
+        return "PREFIX" if directive.is_prefix else "SUFFIX"
+    if isinstance(directive, BarrierLine):
+        return "BARRIER CHECK" if directive.check else "BARRIER"
+    return "REPEAT" if isinstance(directive, Repeat) else f"PERENGINE {directive.when}"
+
+
 class TaskStream:
     """Turns successive lines into items, lazily: a REPEAT of ten million tasks is a generator, not a list.
 
@@ -143,6 +152,7 @@ class TaskStream:
         self.source = source
         self.line_no = 0
         self.next_task_id = 0
+        self.directives: Counter[str] = Counter()  # how many of each name, for those who want to know
         self._prefix = b""
         self._suffix = b""
         self._per_engine: dict[PerEngineWhen, int] = {"START": 0, "STOP": 0}
@@ -171,6 +181,7 @@ class TaskStream:
             directive = parse_directive(line)
         except DirectiveError as error:
             raise self._error(line, str(error)) from None
+        self.directives[_directive_name(directive)] += 1
         if isinstance(directive, Affix):
             if directive.is_prefix:
                 self._prefix = directive.text

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 
-from disbatch.core.model import NO_REPEAT, Barrier, PerEngine, Task
+from disbatch.core.model import NO_REPEAT, Task
 from disbatch.core.resume import Verdict
 from disbatch.core.status import command_text
 from disbatch.runtime.prepare import open_resume, open_source
@@ -31,13 +31,8 @@ def dry_run(settings: RunSettings) -> int:
             source.read()
         items = iter(source.take(sys.maxsize))
     for item in items:
-        if isinstance(item, PerEngine):
-            counts["PERENGINE"] += 1
-        elif isinstance(item, Barrier):
-            counts["BARRIER CHECK" if item.check else "BARRIER"] += 1
-        else:
+        if isinstance(item, Task):
             counts["tasks"] += 1
-            counts["of REPEAT"] += item.repeat_index != NO_REPEAT
             counts["skipped"] += resume is not None and resume.judge(item)[0] is not Verdict.RUN
             (first if len(first) < SHOWN else last).append(item)
             del last[:-SHOWN]
@@ -45,11 +40,10 @@ def dry_run(settings: RunSettings) -> int:
         print(f"note: {text}")
     done = f", {counts['skipped']} of them finished in earlier runs" if resume else ""
     print(f"{settings.taskfile}: {counts['tasks']} tasks{done}")
-    for name in ("BARRIER", "BARRIER CHECK", "PERENGINE"):
-        if counts[name]:
-            print(f"  {name}: {counts[name]}")
+    for name, count in sorted(source.stream.directives.items()):
+        print(f"  {name}: {count}")
     for number, task in enumerate(first + last):
-        if number == len(first) and task.task_id > first[-1].task_id + 1:
+        if number == len(first) and counts["tasks"] > 2 * SHOWN:
             print("  …")
         repeated = f", repeat index {task.repeat_index}" if task.repeat_index != NO_REPEAT else ""
         print(f"  task {task.task_id} (line {task.line_no}{repeated}): {command_text(task.command)}")

@@ -5,7 +5,6 @@ It runs in a process of its own, below a guard. Everything that decides is in `c
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -201,9 +200,6 @@ def _now() -> float:
 def engine_process(start: EngineStart, guard_fd: int) -> int:
     """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
     log = open_log(start.log, start.loglevel, "engine")
-    # What lives now lives to the end; what comes later is freed by counting, so collections are rare and short
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
     log.info("engine %d on %s: %d slots", start.config.rank, start.config.node, start.config.slots)
     try:
         return asyncio.run(EngineShell(start, guard_fd, log).run())

@@ -64,6 +64,7 @@ class FileSource:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.name = name
         self.cleaner = Cleaner()
+        self.stream = TaskStream(name)  # of the last reading
         self._fd = file.fileno()
         self._file = file  # keeps the descriptor open
 
@@ -84,7 +85,7 @@ class FileSource:
 
     def items(self) -> Iterator[Item]:
         """All items from the start, lazily. Raises TaskFileError while iterating."""
-        stream = TaskStream(self.name)
+        self.stream = stream = TaskStream(self.name)
         self.cleaner = Cleaner()
         clean = self.cleaner.clean
         for line in _lines(self._fd, stream):
@@ -140,7 +141,7 @@ class PushedSource:
         self.name = name
         self.cleaner = Cleaner()
         self.ended = False  # nothing more will come
-        self._stream = TaskStream(name)
+        self.stream = TaskStream(name)
         self._lines: deque[tuple[bytes, bool]] = (
             deque()
         )  # and whether the line shares the number of the one before
@@ -155,7 +156,7 @@ class PushedSource:
                     break
                 line, is_part = self._lines.popleft()
                 line = self.cleaner.clean(line)
-                self._current = self._stream.feed_part(line) if is_part else self._stream.feed(line)
+                self._current = self.stream.feed_part(line) if is_part else self.stream.feed(line)
             taken += islice(self._current, count - len(taken))
             if len(taken) < count:
                 self._current = None
@@ -196,7 +197,7 @@ class StreamSource(PushedSource):
         self._rest = lines.pop()
         self._lines.extend((line, False) for line in lines)
         if len(self._rest) > LINE_LIMIT:
-            raise _too_long(self._stream, self._rest)
+            raise _too_long(self.stream, self._rest)
 
 
 class KvsSource(PushedSource):
@@ -220,7 +221,7 @@ class KvsSource(PushedSource):
             return False
         self._said[number] = data
         if number == 0:
-            self.name = self._stream.source = data.decode("utf-8", "replace")
+            self.name = self.stream.source = data.decode("utf-8", "replace")
         return len(self._said) == len(self.SIGN_IN)
 
     @property

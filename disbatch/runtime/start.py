@@ -117,7 +117,10 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
 
 def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
     """Forks the engines of this host. The descriptor is the end of a pipe: it wants the certificate, and its closing says that the driver is gone."""
-    gc.freeze()  # before the fork: the engine shares this memory as long as no collection writes to it
+    # Before the fork: the engine shares this memory as long as no collection writes to it. What comes later is freed
+    # by counting references, so that collections may be rare.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     close_fds = (*stage.server.descriptors(), stage.status_fd, write_end)
     nodes = stage.settings.allocation.nodes

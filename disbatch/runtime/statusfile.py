@@ -1,5 +1,7 @@
 """The one writer of the status file: a thread, so that a file system that hangs never stops the event loop.
 
+A second thread syncs: on a busy disk that takes a second, and results must not wait for it.
+
 Lines of a batch are appended whole. A write that fails (disk full, quota) is tried again until it succeeds or the run
 gives up; what was written of a batch is taken off first, so that no line is ever torn or doubled.
 """
@@ -8,7 +10,6 @@ import contextlib
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable
 
 from disbatch.runtime.settings import FSYNC_S, WRITE_RETRY_S
@@ -30,10 +31,12 @@ class StatusWriter:
         self._queue: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
         self._give_up = threading.Event()
         self._failing = ""
-        self._synced = time.monotonic()
+        self._dirty = False  # written since the last sync
+        self._ended = threading.Event()
         self._size = os.fstat(descriptor).st_size
         self._thread = threading.Thread(target=self._run, name="status writer", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._sync_often, name="status syncer", daemon=True).start()
 
     def append(self, batch: int, data: bytes) -> None:
         """Queues whole lines; `written` will name the batch once they are in the file."""
@@ -54,26 +57,29 @@ class StatusWriter:
 
     def _run(self) -> None:
         ended = False
-        dirty = False
-        while not ended:
-            batches, data, ended = self._collect(FSYNC_S if dirty else None)
-            if data:
-                if not self._write(data):
+        try:
+            while not ended:
+                batches, data, ended = self._collect()
+                if data and not self._write(data):
                     return
-                dirty = True
-            if batches:
-                self._written(batches)
-            if dirty and (ended or time.monotonic() - self._synced >= FSYNC_S):
-                self._sync()
-                dirty = False
+                self._dirty = self._dirty or bool(data)
+                if batches:
+                    self._written(batches)
+            self._sync()
+        finally:
+            self._ended.set()
+
+    def _sync_often(self) -> None:
+        while not self._ended.wait(FSYNC_S):
+            self._sync()
         os.close(self._fd)
 
-    def _collect(self, timeout_s: float | None) -> tuple[list[int], bytes, bool]:
+    def _collect(self) -> tuple[list[int], bytes, bool]:
         """All that is queued now (waiting for a first one): batch numbers, their lines, whether it was the last."""
         batches: list[int] = []
         parts: list[bytes] = []
         with contextlib.suppress(queue.Empty):
-            entry = self._queue.get(timeout=timeout_s)
+            entry = self._queue.get()
             while entry is not None:
                 batches.append(entry[0])
                 parts.append(entry[1])
@@ -108,6 +114,8 @@ class StatusWriter:
         self._size += len(data)
 
     def _sync(self) -> None:
-        self._synced = time.monotonic()
+        if not self._dirty:
+            return
+        self._dirty = False  # before the sync: what is written during it is for the next one
         with contextlib.suppress(OSError):  # not every file system can; the lines are written all the same
             os.fsync(self._fd)

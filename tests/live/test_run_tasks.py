@@ -178,7 +178,7 @@ def test_background_processes_that_detach_themselves_end_with_the_run(bench: Ben
 
 
 def test_as_many_at_a_time_as_there_are_slots(bench: Bench) -> None:
-    one = "mkdir r$DISBATCH_TASKID; ls -d r* | wc -l >> peak; until [ -e go -o $(ls -d r* | wc -l) -ge 3 ]; do sleep 0.01; done; touch go; sleep 0.1; rmdir r$DISBATCH_TASKID"
+    one = "mkdir x$DISBATCH_TASKID; ls -d x* | wc -l >> peak; until [ -e go -o $(ls -d x* | wc -l) -ge 3 ]; do sleep 0.01; done; touch go; sleep 0.1; rmdir x$DISBATCH_TASKID"
     assert bench.here(3, tasks=f"#DISBATCH REPEAT 9 {one}").code == 0
     assert max(int(n) for n in bench.read("peak").split()) == 3
     assert bench.done() == list(range(9))
