@@ -206,20 +206,31 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
             from disbatch.runtime.dryrun import dry_run
 
             return dry_run(settings)
-        from disbatch.monitor.progress import choose_view
-        from disbatch.runtime.start import run
-
-        view = choose_view(quiet=settings.quiet)
-        try:
-            result = run(settings, view)
-        finally:
-            view.close()
+        result = _run_list(settings)
     except (DisBatchError, KvsError) as error:
         print(f"disBatch: error: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, DisBatchError) else 3
     if not settings.quiet:
         _tell_end(result, settings, arguments)
     return result.exit_code
+
+
+def _run_list(settings: "RunSettings") -> "RunResult":
+    from disbatch.runtime.certificate import CertificateMaker
+
+    # first of all, as it takes longest: it works beside us while we import the rest
+    maker = CertificateMaker()
+    try:
+        from disbatch.monitor.progress import choose_view
+        from disbatch.runtime.start import run
+
+        view = choose_view(quiet=settings.quiet)
+        try:
+            return run(settings, view, maker)
+        finally:
+            view.close()
+    finally:
+        maker.close()
 
 
 def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]) -> None:

@@ -6,15 +6,19 @@ Importing what makes it takes longer than all else together (some 80 ms), and wo
 import contextlib
 import os
 import signal
+from typing import TYPE_CHECKING
 
 from disbatch.core.errors import MachineError
-from kvsstcp.auth import Certificate, make_certificate
+
+if TYPE_CHECKING:
+    from kvsstcp.auth import Certificate
 
 _BETWEEN = b"\0"  # stands in no PEM text
 
 
 class CertificateMaker:
-    """Begins at once; `result` waits for it. To be made before any thread or event loop exists."""
+    """Begins at once; `result` waits for it. To be made before any thread or event loop exists, and as early as that:
+    while it works, the driver imports what a run needs."""
 
     def __init__(self) -> None:
         self._fd, write_end = os.pipe2(os.O_CLOEXEC)
@@ -24,6 +28,8 @@ class CertificateMaker:
             try:
                 os.close(self._fd)
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
+                from kvsstcp.auth import make_certificate
+
                 with open(write_end, "wb") as pipe:
                     pipe.write(_BETWEEN.join(make_certificate("disBatch")))
                 code = 0
@@ -31,8 +37,10 @@ class CertificateMaker:
                 os._exit(code)
         os.close(write_end)
 
-    def result(self) -> Certificate:
+    def result(self) -> "Certificate":
         """The certificate and its key. Raises MachineError when the process could not make them."""
+        from kvsstcp.auth import Certificate
+
         with open(self._fd, "rb", closefd=False) as pipe:
             parts = pipe.read().split(_BETWEEN)
         if len(parts) != 2:

@@ -34,27 +34,21 @@ class ServerPlace(Protocol):
     def environ(self, files: RunFiles) -> dict[str, str]:
         """What tells a feeding program where the KVS is."""
 
-    def close(self) -> None: ...
-
 
 class OwnServer:
     """The driver serves. Its certificate is being made while everything else is prepared."""
 
-    def __init__(self, settings: RunSettings) -> None:
+    def __init__(self, settings: RunSettings, maker: CertificateMaker) -> None:
         self.token: bytes | None = make_token()
         self.warning = ""
-        self._maker = CertificateMaker()
-        try:
-            self._sock = listen(settings.use_address, "--use-address")
-            self.addresses: tuple[Address, ...] = (_address(self._sock),)
-            self._plain: socket.socket | None = None
-            if settings.insecure_kvs is not None:
-                self._plain = listen(settings.insecure_kvs, "--insecure-kvs")
-                host, port = _address(self._plain)
-                self.warning = f"--insecure-kvs: whoever reaches {host}:{port} can read this run's tasks and run commands in it"
-        except BaseException:
-            self._maker.close()
-            raise
+        self._maker = maker
+        self._sock = listen(settings.use_address, "--use-address")
+        self.addresses: tuple[Address, ...] = (_address(self._sock),)
+        self._plain: socket.socket | None = None
+        if settings.insecure_kvs is not None:
+            self._plain = listen(settings.insecure_kvs, "--insecure-kvs")
+            host, port = _address(self._plain)
+            self.warning = f"--insecure-kvs: whoever reaches {host}:{port} can read this run's tasks and run commands in it"
 
     def descriptors(self) -> tuple[int, ...]:
         return (self._sock.fileno(), *([self._plain.fileno()] if self._plain else []))
@@ -72,9 +66,6 @@ class OwnServer:
             host, port = _address(self._plain)
             found |= {"KVSSTCP_HOST": host, "KVSSTCP_PORT": str(port)}
         return found
-
-    def close(self) -> None:
-        self._maker.close()
 
 
 class OtherServer:
@@ -106,9 +97,6 @@ class OtherServer:
         if self._info.token is None:
             found |= {"KVSSTCP_HOST": self._info.host, "KVSSTCP_PORT": str(self._info.port)}
         return found
-
-    def close(self) -> None:
-        pass
 
 
 def _address(sock: socket.socket) -> Address:

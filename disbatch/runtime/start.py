@@ -19,6 +19,7 @@ from disbatch.core.failures import FailureGroup
 from disbatch.core.model import NodeSpec
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
+from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.driver import DriverShell, Launched, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
 from disbatch.runtime.files import RunFiles, claim, make_job_id
@@ -57,26 +58,23 @@ class _Stage:
     did: str
 
 
-def run(settings: RunSettings, view: View) -> RunResult:
-    """Runs the task list to its end. Raises DisBatchError when it cannot begin."""
-    server = OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings)
-    try:
-        source = open_source(settings)
-        resume = open_resume(settings, source, lambda text: view.say(text, "note"))
-        for warning in (*settings.allocation.warnings, server.warning):
-            if warning:
-                view.say(warning, "warning")
-        job_id = settings.job_id or make_job_id()
-        files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
-        if files.suffix:
-            taken = files.prefix.removesuffix(files.suffix)
-            view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
-        if settings.status_header:
-            os.write(status_fd, HEADER + b"\n")
-        did = secrets.token_hex(8)
-        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, did), view)
-    finally:
-        server.close()
+def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult:
+    """Runs the task list to its end. `maker` stays the caller's. Raises DisBatchError when it cannot begin."""
+    server = OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
+    source = open_source(settings)
+    resume = open_resume(settings, source, lambda text: view.say(text, "note"))
+    for warning in (*settings.allocation.warnings, server.warning):
+        if warning:
+            view.say(warning, "warning")
+    job_id = settings.job_id or make_job_id()
+    files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
+    if files.suffix:
+        taken = files.prefix.removesuffix(files.suffix)
+        view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
+    if settings.status_header:
+        os.write(status_fd, HEADER + b"\n")
+    did = secrets.token_hex(8)
+    return _run_staged(_Stage(settings, server, source, resume, files, status_fd, did), view)
 
 
 def _run_staged(stage: _Stage, view: View) -> RunResult:
