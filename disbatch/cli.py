@@ -198,7 +198,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from disbatch.core.errors import DisBatchError
     from disbatch.runtime.settings import settings_from
-    from kvsstcp.errors import KvsError
 
     try:
         settings = settings_from(options, os.environ)
@@ -207,9 +206,9 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
 
             return dry_run(settings)
         result = _run_list(settings)
-    except (DisBatchError, KvsError) as error:
+    except DisBatchError as error:
         print(f"disBatch: error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, DisBatchError) else 3
+        return error.exit_code
     if not settings.quiet:
         _tell_end(result, settings, arguments)
     return result.exit_code

@@ -100,6 +100,8 @@ class Fleet:
         if engine.sid and (engine.sid != hello.sid or hello.ep <= engine.ep):
             return None
         engine.sid, engine.ep, engine.slots = hello.sid, hello.ep, hello.slots
+        # what was said on the connection before may have been lost with it
+        engine.set_up, engine.stop_sent = False, ""
         self.by_sid[hello.sid] = engine
         if engine.state is EngineState.STARTING:
             engine.move(EngineState.RUNNING)

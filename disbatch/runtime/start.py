@@ -15,6 +15,7 @@ from disbatch.contexts.ssh import LOCALHOST
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import Ending
 from disbatch.core.engine import EngineConfig
+from disbatch.core.errors import MachineError
 from disbatch.core.failures import FailureGroup
 from disbatch.core.model import NodeSpec
 from disbatch.core.snapshot import RunSnapshot
@@ -30,6 +31,7 @@ from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import GRACE_S, FeedSettings, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
+from kvsstcp.errors import KvsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,10 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
     if settings.status_header:
         os.write(status_fd, HEADER + b"\n")
     did = secrets.token_hex(8)
-    return _run_staged(_Stage(settings, server, source, resume, files, status_fd, did), view)
+    try:
+        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, did), view)
+    except KvsError as error:
+        raise MachineError(f"the KVS of the run does not work: {error}") from error
 
 
 def _run_staged(stage: _Stage, view: View) -> RunResult:

@@ -147,8 +147,11 @@ class Run:
         return f"--- standard output\n{self.out()}\n--- standard error\n{self.err()}\n{self.bench.logs()}"
 
     def engine_pids(self) -> list[int]:
-        """Guard and engine proper, in this order."""
-        return [guard for guard in children(self.pid)] + [e for guard in children(self.pid) for e in children(guard)]
+        """Guard and engine proper, in this order; empty before they are there."""
+        for guard in children(self.pid):
+            for engine in children(guard):
+                return [guard, engine]
+        return []
 
 
 def children(pid: int) -> list[int]:
