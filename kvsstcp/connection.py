@@ -226,9 +226,7 @@ class Connection(asyncio.BufferedProtocol):
         """Carry requests out, in order, until one ends the connection or the peer has too much to read."""
         store, server = self._store, self._server
         batch_bytes = server.limits.batch_bytes
-        done = 0
-        for op, key, value in requests:
-            done += 1
+        for index, (op, key, value) in enumerate(requests):
             if op == PUT:
                 store.put(key, value)
             elif op == GET:
@@ -244,7 +242,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._out_bytes > batch_bytes:
                 self.flush()
                 if self._paused:
-                    self._backlog = requests[done:]
+                    self._backlog = requests[index + 1 :]
                     break
         if self._out:
             self.flush()

@@ -187,7 +187,6 @@ class Server:
     # What connections call.
 
     def admit(self, connection: Connection) -> None:
-        connection._transport.get_extra_info("socket").setsockopt(1,18,15)
         """A new connection is there. It may be turned away, or make an older one that proved nothing go."""
         self._connections.add(connection)
         self._gone.clear()

@@ -95,7 +95,7 @@ class DriverCore:
     @property
     def left(self) -> bool:
         """Whether tasks of the list have no final line: read ones, or such as were never read."""
-        return self.ledger.unfinished > 0 or bool(self._waiting) or not self.list_ended
+        return self._recorder.lost or self.ledger.unfinished > 0 or bool(self._waiting) or not self.list_ended
 
     def snapshot(self, elapsed_s: float, total: int | None) -> RunSnapshot:
         """The picture for viewers; `total` is what the shell knows of the length of the list."""
@@ -156,6 +156,8 @@ class DriverCore:
                     self._command_report(engine, report)
         if self._recorder.rows and engine.seen > before:
             self._effects.append(self._recorder.seal(engine, engine.seen))
+            if self._recorder.lost:
+                self._dirty[engine.rank] = engine
         elif reports:
             self._recorder.nothing_to_write(engine)
             self._dirty[engine.rank] = engine
@@ -271,7 +273,7 @@ class DriverCore:
             self._take_items(now)
 
     def _disk_given_up(self, now: Instant, event: DiskGivenUp) -> None:
-        self._recorder.give_up()
+        self._dirty.update((e.rank, e) for e in self._recorder.give_up())
         self._end(Ending.NO_DISK, "kill")
 
     def _signal(self, now: Instant, event: SignalCame) -> None:

@@ -32,7 +32,7 @@ PREFETCH_S = (
     0.05  # work held ahead: longer makes mixed durations wait beside free slots, shorter lets slots run dry
 )
 PREFETCH_MAX = 1000  # tasks; no duration is short enough to need more
-REPORT_S = 0.02  # short tasks: reports are sent this often, so that one message carries many
+REPORT_S = 0.04  # short tasks: reports are sent this often, so that one message carries many
 PACE = 0.2  # weight of a new duration in the running mean
 HELD_BYTES = 16 << 20  # of commands held ahead
 

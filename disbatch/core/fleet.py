@@ -45,6 +45,7 @@ class Engine:
         "slots",
         "state",
         "stop_sent",
+        "unwritten",
     )
 
     def __init__(self, rank: int, node: str, slots: int, label: str) -> None:
@@ -57,6 +58,7 @@ class Engine:
         self.ep = 0
         self.demand = 0  # how many unfinished tasks it wants to hold
         self.held: dict[int, int] = {}  # task id -> attempt, handed out and not reported
+        self.unwritten = 0  # tasks that it has reported and that are not on disk
         self.seen = 0  # highest report number that came
         self.acked = 0  # highest report number that is on disk
         self.ack_due = False
@@ -67,8 +69,11 @@ class Engine:
 
     @property
     def room(self) -> int:
-        """How many more tasks it wants now."""
-        return self.demand - len(self.held) if self.state is EngineState.RUNNING else 0
+        """How many more tasks it may have now. What is not on disk still counts as held: so new tasks ride on the
+        message that acknowledges (half the messages), and a disk that hangs bounds what is not written."""
+        if self.state is not EngineState.RUNNING:
+            return 0
+        return self.demand - len(self.held) - self.unwritten
 
     @property
     def busy(self) -> int:
@@ -138,6 +143,7 @@ class Fleet:
                     room = (
                         (min(e.slots, e.demand) if limit_by_slots else e.demand)
                         - len(e.held)
+                        - e.unwritten
                         - shares[e.rank]
                     )
                     taken = max(0, min(share, room, ready))

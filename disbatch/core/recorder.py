@@ -11,10 +11,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.rows: list[StatusRecord | Place] = []
+        self.lost = False  # some records are nowhere: the disk was given up
         self._batch = 0
-        self._waiting: dict[
-            int, tuple[Engine | None, int]
-        ] = {}  # by batch: whose reports, up to which number
+        # by batch: whose reports, up to which number, how many rows
+        self._waiting: dict[int, tuple[Engine | None, int, int]] = {}
 
     @property
     def pending(self) -> bool:
@@ -24,24 +24,31 @@ class Recorder:
     def seal(self, engine: Engine | None, n: int) -> Record:
         """All rows so far as one batch, which covers the reports of `engine` up to `n`."""
         self._batch += 1
-        self._waiting[self._batch] = (engine, n)
         rows, self.rows = self.rows, []
+        self._waiting[self._batch] = (engine, n, len(rows))
+        if engine is not None:
+            engine.unwritten += len(rows)
+        if self.lost:
+            self.give_up()
         return Record(self._batch, rows)
 
     def written(self, batch: int) -> Engine | None:
         """The batch is on disk. Returns the engine that is owed an acknowledgement, if it came from one."""
-        engine, n = self._waiting.pop(batch, (None, 0))  # unknown after `give_up`
+        engine, n, count = self._waiting.pop(batch, (None, 0, 0))  # unknown after `give_up`
         if engine is not None:
+            engine.unwritten -= count
             engine.acked, engine.ack_due = max(engine.acked, n), True
         return engine
 
     def nothing_to_write(self, engine: Engine) -> None:
         """Reports came that needed no row: acknowledge all that no batch in flight stands before."""
-        if not any(waiting is engine for waiting, _ in self._waiting.values()):
+        if not any(waiting is engine for waiting, _, _ in self._waiting.values()):
             engine.acked = engine.seen
         engine.ack_due = True
 
-    def give_up(self) -> None:
-        """What is not on disk will never be."""
-        self._waiting.clear()
-        self.rows.clear()
+    def give_up(self) -> list[Engine]:
+        """What is not on disk will never be, nor what comes: engines keep a report until it is acknowledged, and have
+        to be let go. Returns those that are owed it."""
+        self.lost = True
+        owed = [self.written(batch) for batch in [*self._waiting]]
+        return [engine for engine in owed if engine is not None]

@@ -49,12 +49,18 @@ class Result(NamedTuple):
     @property
     def resume(self) -> str:
         """The command that the last words give."""
-        before, found, command = self.last.partition(": ")
+        _, found, command = self.last.partition(": ")
         assert found and " -r " in command, f"the last line is no resume command: {self.last!r}\n{self.err}"
         return command
 
 
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = DEADLINE_S, logs: Callable[[], str] | None = None) -> None:
+def wait_until(
+    condition: Callable[[], object],
+    what: str,
+    *,
+    seconds: float = DEADLINE_S,
+    logs: Callable[[], str] | None = None,
+) -> None:
     """Returns when the condition holds; fails with `what` and the logs when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -74,7 +80,9 @@ def processes_of(mark: str) -> list[int]:
             continue
         with contextlib.suppress(OSError):
             environ = Path(f"/proc/{name}/environ").read_bytes()
-            if environ and (wanted in environ or os.fsencode(os.readlink(f"/proc/{name}/cwd")).startswith(wanted)):
+            if environ and (
+                wanted in environ or os.fsencode(os.readlink(f"/proc/{name}/cwd")).startswith(wanted)
+            ):
                 found.append(int(name))
     return found
 
@@ -220,7 +228,9 @@ class Bench:
         """Runs to the end on localhost with the prefix `run`."""
         return self.run("-s", f"localhost:{slots}", "-p", "run", *arguments, tasks=tasks, **more)
 
-    def start_here(self, slots: int, *arguments: str, tasks: str | bytes | None = None, **more: object) -> Run:
+    def start_here(
+        self, slots: int, *arguments: str, tasks: str | bytes | None = None, **more: object
+    ) -> Run:
         return self.start("-s", f"localhost:{slots}", "-p", "run", *arguments, tasks=tasks, **more)  # type: ignore[arg-type]
 
     def shell(self, command: str) -> Result:
@@ -253,7 +263,10 @@ class Bench:
         return [command_line(pid) for pid in processes_of(str(self.path.parent))]
 
     def logs(self) -> str:
-        texts = [f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}" for path in sorted(self.path.glob("*_*.txt"))]
+        texts = [
+            f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}"
+            for path in sorted(self.path.glob("*_*.txt"))
+        ]
         return "\n".join([*texts, "--- processes", *self.left_running()])
 
     def close(self) -> None:
@@ -264,5 +277,3 @@ class Bench:
             if run.process.stdin is not None:
                 with contextlib.suppress(OSError):
                     run.process.stdin.close()
-
-

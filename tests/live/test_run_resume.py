@@ -62,7 +62,18 @@ def test_several_files_and_a_success_wins(bench: Bench) -> None:
     bench.run("-s", "localhost:1", "-p", "good", tasks=tasks)
     for order in (["run", "good"], ["good", "run"]):
         result = bench.run(
-            *("-s", "localhost:1", "-p", "both", "-R", "-r", f"{order[0]}_status.txt", "-r", f"{order[1]}_status.txt"), tasks=tasks
+            *(
+                "-s",
+                "localhost:1",
+                "-p",
+                "both",
+                "-R",
+                "-r",
+                f"{order[0]}_status.txt",
+                "-r",
+                f"{order[1]}_status.txt",
+            ),
+            tasks=tasks,
         )
         assert result.code == 0
     for name in ("both", "both.2"):
@@ -130,7 +141,7 @@ def test_header_crlf_and_the_form_of_the_manual(bench: Bench) -> None:
     lines = [
         "ROE[ PSZ]\tTaskID\tLineNum\tRepeatIndex\tNode\tPID\tReturnCode\tElapsed\tStart\tFinish\t"
         "BytesOfLeakedOutput\tOutputSnippet\tBytesOfLeakedError\tErrorSnippet\tCommand",
-        "\t0\t1\t-1\tworker032\t8016\t0\t10.0486528873\t1458660919.78\t1458660929.83\t0\t\"\"\t0\t\"\"\t'echo \"a\"'",
+        '\t0\t1\t-1\tworker032\t8016\t0\t10.0486528873\t1458660919.78\t1458660929.83\t0\t""\t0\t""\t\'echo "a"\'',
         "    \t1\t2\t-1\tvm\t5\t0\t1.000\t1458660919.780\t1458660929.830\t0\t''\t0\t''\techo b",
     ]
     bench.file("old", "\r\n".join(lines) + "\r\n")
@@ -153,7 +164,16 @@ def test_commands_that_are_not_utf8(bench: Bench) -> None:
     assert [row.flags[3] for row in bench.rows("next_status.txt")] == ["S", "S"]
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"\n", b"true\nfalse\n", b"\x00" * 100 + b"\n", b"a\tb\tc\td\te\tf\tg\th\ti\tj\tk\tl\tm\tn\to\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello\n",
+        b"\n",
+        b"true\nfalse\n",
+        b"\x00" * 100 + b"\n",
+        b"a\tb\tc\td\te\tf\tg\th\ti\tj\tk\tl\tm\tn\to\n",
+    ],
+)
 def test_a_file_that_is_no_status_file_is_an_error_that_names_the_line(bench: Bench, content: bytes) -> None:
     bench.file("bad", content)
     result = again(bench, tasks="touch never\n", status="bad")
@@ -181,7 +201,10 @@ def test_the_resume_command_of_a_run_with_failures(bench: Bench) -> None:
     bench.file("ok", "")
     done = bench.shell(result.resume)
     assert done.code == 0 and " -r " not in done.last
-    assert {row.task_id: (row.flags, row.returncode) for row in bench.rows("run.2_status.txt")} == {0: ("    ", 0), 1: ("   S", 0)}
+    assert {row.task_id: (row.flags, row.returncode) for row in bench.rows("run.2_status.txt")} == {
+        0: ("    ", 0),
+        1: ("   S", 0),
+    }
 
 
 def test_the_resume_command_survives_odd_names(bench: Bench) -> None:

@@ -35,7 +35,10 @@ def completes(bench: Bench, command: str, *ids: int) -> None:
 def test_one_sigint_waits_for_what_runs(bench: Bench) -> None:
     run = waiting_run(bench)
     run.signal(signal.SIGINT)
-    run.until(lambda: "interrupted" in run.err() and "task 0" in run.err() and "task 1" in run.err(), "it says what runs")
+    run.until(
+        lambda: "interrupted" in run.err() and "task 0" in run.err() and "task 1" in run.err(),
+        "it says what runs",
+    )
     assert "task 2" not in run.err()
     bench.file("go", "")
     result = run.end()
@@ -114,7 +117,10 @@ def test_stop_commands_run_when_a_run_is_stopped(bench: Bench) -> None:
 
 def test_what_is_done_before_a_signal_keeps_its_line(bench: Bench) -> None:
     run = bench.start_here(2, tasks=f"false\n{WAIT}\n")
-    run.until(lambda: (bench.path / "run_status.txt").exists() and bench.done() == [0], "the first task has its line")
+    run.until(
+        lambda: (bench.path / "run_status.txt").exists() and bench.done() == [0],
+        "the first task has its line",
+    )
     run.until_exists("1.runs")
     run.signal(signal.SIGTERM)
     result = run.end(10)
@@ -138,7 +144,10 @@ def test_a_signal_while_a_barrier_waits(bench: Bench) -> None:
 
 def test_a_signal_during_a_repeat_of_millions(bench: Bench) -> None:
     run = bench.start_here(2, tasks="#DISBATCH REPEAT 10000000 true")
-    run.until(lambda: (bench.path / "run_status.txt").exists() and len(bench.read("run_status.txt")) > 5000, "tasks run")
+    run.until(
+        lambda: (bench.path / "run_status.txt").exists() and len(bench.read("run_status.txt")) > 5000,
+        "tasks run",
+    )
     run.signal(signal.SIGINT)
     result = run.end(10)
     assert result.code == 130
@@ -175,12 +184,10 @@ def test_fail_fast_kills_what_runs_and_starts_nothing_more(bench: Bench) -> None
 
 def test_when_the_driver_is_killed_its_engine_and_tasks_end(bench: Bench) -> None:
     run = waiting_run(bench, tasks=f"{WAIT}\n{STUBBORN}\n")
-    engines = run.engine_pids()
-    assert len(engines) == 2
+    assert len(run.engine_pids()) == 2
     run.process.kill()
     run.process.wait()
-    wait_until(lambda: with_job_id("J9") == [], "the tasks are gone", seconds=5, logs=bench.logs)
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in engines), "the engine is gone", seconds=5, logs=bench.logs)
+    wait_until(lambda: bench.left_running() == [], "engine and tasks are gone", seconds=5, logs=bench.logs)
     bench.file("go", "")
     bench.file("Tasks", f"{WAIT}\ntrue\n")
     assert bench.here(2, "-r", "run_status.txt", "--force-resume", "Tasks").code == 0
@@ -195,8 +202,7 @@ def test_when_an_engine_is_killed_the_run_ends_with_3_and_can_go_on(bench: Bench
     assert result.code == 3, result.err
     assert "lost" in result.err and "SIGKILL" in result.err
     assert bench.done() == []
-    wait_until(lambda: with_job_id("J9") == [], "the tasks are gone", seconds=3, logs=bench.logs)
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in (guard, engine))
+    wait_until(lambda: bench.left_running() == [], "engine and tasks are gone", seconds=3, logs=bench.logs)
     completes(bench, result.resume, *range(5))
 
 

@@ -24,13 +24,21 @@ def test_flags(bench: Bench, code: int, out: bool, err: bool) -> None:
     assert row.flags == ("R" if code else " ") + ("O" if out else " ") + ("E" if err else " ") + " "
     assert (row.out_bytes, row.out) == ((6, r"'hello\n'") if out else (0, "''"))
     assert (row.err_bytes, row.err) == ((5, r"'oops\n'") if err else (0, "''"))
-    assert (row.task_id, row.line_no, row.repeat_index, row.returncode, row.command) == (0, 1, -1, code, command)
+    assert (row.task_id, row.line_no, row.repeat_index, row.returncode, row.command) == (
+        0,
+        1,
+        -1,
+        code,
+        command,
+    )
     assert row.node == HOST and row.pid > 1
 
 
 def test_bytes_of_a_line(bench: Bench) -> None:
     bench.here(1, "--status-header", tasks="echo a;\ttrue\n")
-    header, line, rest = bench.file("run_status.txt", (bench.path / "run_status.txt").read_bytes()).read_bytes().split(b"\n")
+    header, line, rest = (
+        bench.file("run_status.txt", (bench.path / "run_status.txt").read_bytes()).read_bytes().split(b"\n")
+    )
     assert header.startswith(b"ROE[ PSZ]\tTaskID\tLineNum\t") and header.endswith(b"\tErrorSnippet\tCommand")
     assert rest == b""
     pattern = rb" O  \t0\t1\t-1\t%s\t\d+\t0\t\d+\.\d{3}\t\d{10}\.\d{3}\t\d{10}\.\d{3}\t2\t'a\\n'\t0\t''\techo a;\ttrue"
@@ -81,7 +89,11 @@ def test_environment_of_a_task(bench: Bench) -> None:
     assert repeated["DISBATCH_REPEAT_INDEX_ZP"] == "-00007"
     per_engine = environment("pe")
     assert (per_engine["DISBATCH_CYLINDER_RANK"], per_engine["DISBATCH_TASKID"]) == ("-1", "0")
-    secret = [k for k, v in plain.items() if re.search(r"(?i)token|secret|kvs", k) or re.fullmatch(r"[0-9a-f]{32,}", v)]
+    secret = [
+        k
+        for k, v in plain.items()
+        if re.search(r"(?i)token|secret|kvs", k) or re.fullmatch(r"[0-9a-f]{32,}", v)
+    ]
     assert secret == []
 
 
@@ -133,7 +145,9 @@ def test_a_command_that_is_not_utf8(bench: Bench) -> None:
 
 
 def test_a_hundred_megabytes_of_output_in_bounded_memory(bench: Bench) -> None:
-    run = bench.start_here(1, tasks="head -c 100000000 /dev/zero | tr '\\0' x; printf end; head -c 70000 /dev/zero >&2")
+    run = bench.start_here(
+        1, tasks="head -c 100000000 /dev/zero | tr '\\0' x; printf end; head -c 70000 /dev/zero >&2"
+    )
     run.until(lambda: run.engine_pids()[1:], "the engine runs")
     peaks: dict[int, int] = {}
 
@@ -159,9 +173,14 @@ def test_a_hundred_megabytes_of_output_in_bounded_memory(bench: Bench) -> None:
 def test_a_background_process_that_holds_the_pipe_delays_nothing(bench: Bench, late: bool) -> None:
     """It survives its task, may go on writing, and ends with the run; its task ends at once."""
     settle = "sleep 0.1; " if late else ""
-    background = "(trap '' PIPE; while true; do echo noise || touch broken; sleep 0.05; done) & echo $! > bg; "
+    background = (
+        "(trap '' PIPE; while true; do echo noise || touch broken; sleep 0.05; done) & echo $! > bg; "
+    )
     run = bench.start_here(1, tasks=f"{background}{settle}echo first\nuntil [ -e go ]; do sleep 0.02; done\n")
-    run.until(lambda: bench.path.joinpath("run_status.txt").exists() and bench.done() == [0], "the first task has ended")
+    run.until(
+        lambda: bench.path.joinpath("run_status.txt").exists() and bench.done() == [0],
+        "the first task has ended",
+    )
     assert bench.row(0).elapsed_s < 5 and "first" in bench.row(0).out
     pid = int(bench.read("bg"))
     assert os.path.exists(f"/proc/{pid}")
@@ -173,7 +192,10 @@ def test_a_background_process_that_holds_the_pipe_delays_nothing(bench: Bench, l
 
 
 def test_background_processes_that_detach_themselves_end_with_the_run(bench: Bench) -> None:
-    bench.here(2, tasks="setsid sleep 1000 > /dev/null 2>&1 < /dev/null &\n(setsid nohup sleep 1001 &> /dev/null &) &\n")
+    bench.here(
+        2,
+        tasks="setsid sleep 1000 > /dev/null 2>&1 < /dev/null &\n(setsid nohup sleep 1001 &> /dev/null &) &\n",
+    )
     assert bench.left_running() == []
 
 
@@ -200,7 +222,13 @@ def test_barriers_in_real_time(bench: Bench) -> None:
     assert bench.read("order").split() == ["a", "a", "b", "c", "c"]
     assert [row.task_id for row in bench.rows()] in ([1, 0, 2, 3, 4, 5, 6], [1, 0, 2, 3, 4, 6, 5])
     row = bench.row(2)
-    assert (row.flags, row.line_no, row.returncode, row.out, row.command) == ("B    ", 3, 0, "''", "#DISBATCH BARRIER")
+    assert (row.flags, row.line_no, row.returncode, row.out, row.command) == (
+        "B    ",
+        3,
+        0,
+        "''",
+        "#DISBATCH BARRIER",
+    )
     assert row.elapsed_s >= 0.25 and row.node == HOST
     assert row.start_s >= bench.row(0).start_s - 0.2
     assert abs(row.finish_s - bench.row(0).finish_s) < 0.3
@@ -236,8 +264,17 @@ def test_per_engine_commands_run_first_and_last(bench: Bench) -> None:
     result = bench.here(2, "-e", tasks=tasks)
     assert result.code == 0
     assert bench.read("order").split() == ["s0", "s1", "t", "t", "t", "t", "z0", "z1"]
-    rows = [(r.flags, r.task_id, r.line_no, r.repeat_index, r.returncode) for r in bench.rows() if r.flags[3] == "P"]
-    assert rows == [("   P", 0, 1, -1, 0), ("   P", 1, 3, -1, 0), (" O P", 0, 2, -1, 0), ("R  P", 1, 4, -1, 3)]
+    rows = [
+        (r.flags, r.task_id, r.line_no, r.repeat_index, r.returncode)
+        for r in bench.rows()
+        if r.flags[3] == "P"
+    ]
+    assert rows == [
+        ("   P", 0, 1, -1, 0),
+        ("   P", 1, 3, -1, 0),
+        (" O P", 0, 2, -1, 0),
+        ("R  P", 1, 4, -1, 3),
+    ]
 
 
 def test_a_failing_start_ends_the_run_with_exit_code_3(bench: Bench) -> None:
@@ -264,7 +301,9 @@ def test_stop_commands_run_after_a_failed_check_and_after_a_signal(bench: Bench)
 def test_a_line_appears_in_the_status_file_soon_after_its_task_ended(bench: Bench) -> None:
     tasks = "true\nuntil [ -e go ]; do sleep 0.02; done\ndate +%s.%N > ended\nuntil [ -e go2 ]; do sleep 0.02; done\n"
     run = bench.start_here(1, tasks=tasks)
-    run.until(lambda: bench.path.joinpath("run_status.txt").exists() and bench.done() == [0], "the first line")
+    run.until(
+        lambda: bench.path.joinpath("run_status.txt").exists() and bench.done() == [0], "the first line"
+    )
     bench.file("go", "")
     run.until(lambda: 2 in bench.done(), "the third line")
     seen = time.time()

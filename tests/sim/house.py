@@ -112,7 +112,9 @@ class Engine:
 
     def _kill(self, hard: bool) -> None:
         """TERM may be ignored, KILL not. All that a KILL hits is found in one turn."""
-        victims = [(slot, ran) for slot, ran in self.running.items() if hard or self.house.random.random() < 0.7]
+        victims = [
+            (slot, ran) for slot, ran in self.running.items() if hard or self.house.random.random() < 0.7
+        ]
 
         def die() -> None:
             found = [(slot, self.running.pop(slot)) for slot, ran in victims if self.running.get(slot) == ran]
@@ -279,7 +281,9 @@ class House:
             return
         for barrier_id in self.barriers:
             if barrier_id < job.task_id:
-                assert ("B", barrier_id) in self.written, f"task {job.task_id} started before barrier {barrier_id}"
+                assert ("B", barrier_id) in self.written, (
+                    f"task {job.task_id} started before barrier {barrier_id}"
+                )
         assert ("T", job.task_id) not in self.written, f"task {job.task_id} started after it was recorded"
 
     def check_rows(self) -> None:

@@ -13,7 +13,9 @@ SEEDS = range(150)
 def a_list(seed: int) -> tuple[bytes, dict[bytes, int]]:
     """A task file with everything in it, and the exit codes of its commands."""
     chance = random.Random(seed)
-    lines = [b"#DISBATCH PERENGINE START up"] * chance.randint(0, 2) + [b"#DISBATCH PERENGINE STOP down"] * chance.randint(0, 2)
+    lines = [b"#DISBATCH PERENGINE START up"] * chance.randint(0, 2) + [
+        b"#DISBATCH PERENGINE STOP down"
+    ] * chance.randint(0, 2)
     for number in range(chance.randint(0, 60)):
         what = chance.random()
         if what < 0.08:

@@ -27,7 +27,9 @@ from disbatch.core.taskfile import TaskStream
 EPOCH_S = 1_700_000_000.0
 
 
-def task(task_id: int, command: bytes = b"true", *, line_no: int | None = None, index: int = NO_REPEAT) -> Task:
+def task(
+    task_id: int, command: bytes = b"true", *, line_no: int | None = None, index: int = NO_REPEAT
+) -> Task:
     return Task(task_id, task_id + 1 if line_no is None else line_no, index, command)
 
 
@@ -109,7 +111,15 @@ class Driver:
     ) -> None:
         self._eps[rank] = self._eps.get(rank, 0) + 1 if ep is None else ep
         message = Hello(
-            sid or f"sid{rank}", self._eps[rank], rank, f"node{rank}", slots, self.now_s, held, reports, demand
+            sid or f"sid{rank}",
+            self._eps[rank],
+            rank,
+            f"node{rank}",
+            slots,
+            self.now_s,
+            held,
+            reports,
+            demand,
         )
         self.happens(MessageCame(message))
 
@@ -132,7 +142,9 @@ class Driver:
         self._reports[rank] = self._reports.get(rank, 0) + 1
         return Report(self._reports[rank], kind, task_id, attempt, outcome(code))
 
-    def finishes(self, task_id: int, code: int = 0, *, rank: int = 0, attempt: int = 1, demand: int = 1) -> None:
+    def finishes(
+        self, task_id: int, code: int = 0, *, rank: int = 0, attempt: int = 1, demand: int = 1
+    ) -> None:
         self.up(rank, demand=demand, reports=(self.report(rank, task_id, code, attempt=attempt),))
 
     def lists(self, *what: Item, end: bool = True) -> None:
@@ -152,7 +164,9 @@ class Driver:
 
     def assigned(self, rank: int = 0) -> list[tuple[int, int]]:
         """Every (task, attempt) ever handed to an engine, in order."""
-        return [handed[:2] for message in self.sent if message.sid == f"sid{rank}" for handed in message.tasks]
+        return [
+            handed[:2] for message in self.sent if message.sid == f"sid{rank}" for handed in message.tasks
+        ]
 
     def stops(self, rank: int = 0) -> list[str]:
         return [message.stop for message in self.sent if message.sid == f"sid{rank}" and message.stop]
@@ -163,7 +177,9 @@ class Driver:
 
     def texts(self, *levels: str) -> str:
         """What the user was told, on these levels or on all."""
-        return "\n".join(e.text for e in self.effects if isinstance(e, Say) and (not levels or e.level in levels))
+        return "\n".join(
+            e.text for e in self.effects if isinstance(e, Say) and (not levels or e.level in levels)
+        )
 
     def notes(self) -> str:
         return "\n".join(e.text for e in self.effects if isinstance(e, Note))

@@ -12,7 +12,14 @@ ROOT = Path(__file__).parents[3]
 ARROWS = {
     "disbatch": set(),
     "disbatch.__main__": {"disbatch.cli"},
-    "disbatch.cli": {"disbatch", "disbatch.monitor", "disbatch.api", "disbatch.runtime", "disbatch.contexts", "disbatch.core"},
+    "disbatch.cli": {
+        "disbatch",
+        "disbatch.monitor",
+        "disbatch.api",
+        "disbatch.runtime",
+        "disbatch.contexts",
+        "disbatch.core",
+    },
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.monitor": {"disbatch.core"},
     "disbatch.runtime": {"disbatch", "disbatch.contexts", "disbatch.core", "kvsstcp"},
@@ -59,7 +66,11 @@ def imports(source: str, module: str, *, is_package: bool = False) -> set[str]:
                 base = ".".join([*up, *([base] if base else [])])
             found.update(f"{base}.{alias.name}" for alias in node.names)
             found.add(base)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module", "import_module"):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "__import__",
+            "importlib.import_module",
+            "import_module",
+        ):
             name = ast.unparse(node.args[0])
             if not name.startswith("f'{__name__}."):  # a package that imports its own parts late
                 found.add("importlib of " + name)
@@ -72,12 +83,14 @@ def imports(source: str, module: str, *, is_package: bool = False) -> set[str]:
 
 def room(module: str) -> str:
     """The room that a module of the house belongs to; empty for modules from elsewhere."""
-    if module.split(".")[0] == "kvsstcp":
+    if module.split(".", maxsplit=1)[0] == "kvsstcp":
         return "kvsstcp"
-    names = [name for name in ARROWS if module == name or (name != "disbatch" and module.startswith(name + "."))]
+    names = [
+        name for name in ARROWS if module == name or (name != "disbatch" and module.startswith(name + "."))
+    ]
     if names:
         return max(names, key=len)
-    return "disbatch" if module.split(".")[0] == "disbatch" else ""
+    return "disbatch" if module.split(".", maxsplit=1)[0] == "disbatch" else ""
 
 
 def complaints(module: str, found: set[str], stdlib: frozenset[str] | set[str]) -> list[str]:
@@ -131,16 +144,25 @@ def house() -> dict[str, set[str]]:
 
 
 def test_every_arrow_runs_one_way(house: dict[str, set[str]]) -> None:
-    wrong = [text for module, found in sorted(house.items()) for text in complaints(module, found, sys.stdlib_module_names)]
+    wrong = [
+        text
+        for module, found in sorted(house.items())
+        for text in complaints(module, found, sys.stdlib_module_names)
+    ]
     assert len(house) > 20
     assert wrong == []
 
 
 def test_no_circles(house: dict[str, set[str]]) -> None:
-    graph = {module: {name for name in found if name in house and name != module} for module, found in house.items()}
+    graph = {
+        module: {name for name in found if name in house and name != module}
+        for module, found in house.items()
+    }
     # a package's __init__ is imported with each of its modules; only what it takes from them counts
     packages = {module for module in house if any(other.startswith(module + ".") for other in house)}
-    graph = {module: {n for n in found if n not in packages or n == "kvsstcp"} for module, found in graph.items()}
+    graph = {
+        module: {n for n in found if n not in packages or n == "kvsstcp"} for module, found in graph.items()
+    }
     assert circles(graph) == []
 
 

@@ -34,7 +34,11 @@ def test_an_empty_list_says_so() -> None:
 
 
 def test_failures_by_cause() -> None:
-    groups = (FailureGroup(1, "no such file", 2000, 17), FailureGroup(-9, "", 1, 4), FailureGroup(-77, "x", 1, 5))
+    groups = (
+        FailureGroup(1, "no such file", 2000, 17),
+        FailureGroup(-9, "", 1, 4),
+        FailureGroup(-77, "x", 1, 5),
+    )
     words = text(failures=groups)
     assert "2000 x exit code 1: no such file" in words and "task 17" in words
     assert "1 x killed by SIGKILL" in words and "task 4" in words
@@ -57,7 +61,10 @@ def resumed(*arguments: str, retry: bool = False) -> list[str]:
         (["-s", "localhost:4", "Tasks"], ["-s", "localhost:4", "Tasks"]),
         (["-r", "old", "-R", "Tasks"], ["Tasks"]),
         (["-rold", "Tasks"], ["Tasks"]),
-        (["--resume-from", "old", "--resume-from=older", "--force-resume", "--retry", "Tasks"], ["--force-resume", "Tasks"]),
+        (
+            ["--resume-from", "old", "--resume-from=older", "--force-resume", "--retry", "Tasks"],
+            ["--force-resume", "Tasks"],
+        ),
         (["-r", "-R", "Tasks"], ["Tasks"]),
         (["-p", "a b", "it's", "-e"], ["-p", "a b", "it's", "-e"]),
         (["-s", "localhost:2", "--", "-r"], ["-s", "localhost:2", "--", "-r"]),
@@ -67,7 +74,9 @@ def resumed(*arguments: str, retry: bool = False) -> list[str]:
         (["-rRold", "Tasks"], ["Tasks"]),
     ],
 )
-def test_the_command_keeps_all_but_what_said_from_where_to_resume(arguments: list[str], kept: list[str]) -> None:
+def test_the_command_keeps_all_but_what_said_from_where_to_resume(
+    arguments: list[str], kept: list[str]
+) -> None:
     words = resumed(*arguments)
     at = words.index("-r")
     assert words[at + 1] == "new status.txt"
@@ -91,7 +100,9 @@ def test_the_command_retries_when_only_failures_are_left() -> None:
         (Ending.NO_ENGINE, True, 0, True, False),
     ],
 )
-def test_when_there_is_something_left_the_last_line_resumes(ending: Ending, left: bool, failed: int, resumes: bool, retries: bool) -> None:
+def test_when_there_is_something_left_the_last_line_resumes(
+    ending: Ending, left: bool, failed: int, resumes: bool, retries: bool
+) -> None:
     line = resume_line(["Tasks"], "s", ending, left=left, failed=failed, piped=False)
     assert bool(line) is resumes
     assert (" -R" in line) is retries

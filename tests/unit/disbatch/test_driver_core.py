@@ -4,7 +4,16 @@ import pytest
 from disbatch_builders import Driver, barrier, outcome, per_engine, task
 
 from disbatch.core.driver import LOOKAHEAD
-from disbatch.core.driver_events import DiskGivenUp, Ending, ItemsCame, ListEnded, ListFailed, Record, Send, SignalCame
+from disbatch.core.driver_events import (
+    DiskGivenUp,
+    Ending,
+    ItemsCame,
+    ListEnded,
+    ListFailed,
+    Record,
+    Send,
+    SignalCame,
+)
 from disbatch.core.errors import StatusFileError
 from disbatch.core.messages import EngineCommand, Report, Setup
 from disbatch.core.model import Task
@@ -58,7 +67,7 @@ def test_a_batch_of_long_commands_is_cut() -> None:
     d = Driver()
     d.engine(slots=10)
     d.lists(*(task(i, b"x" * 3_000_000) for i in range(10)))
-    assert [len(m.tasks) for m in d.sent if m.tasks][0] < 10
+    assert next(len(m.tasks) for m in d.sent if m.tasks) < 10
     d.up(demand=10)
     assert [m.tasks[0].task_id for m in d.sent if m.tasks][:2] == [0, 2]
 
@@ -106,14 +115,16 @@ def test_a_row_is_written_before_its_report_is_acknowledged() -> None:
     assert d.last_ack() == 1
 
 
-def test_in_one_answer_the_record_stands_before_the_tasks_that_fill_the_slot() -> None:
+def test_the_slot_is_filled_when_the_record_is_in_the_file_by_the_message_that_acknowledges() -> None:
     d = Driver(writes=False)
     d.engine()
     d.lists(task(0), task(1))
     before = len(d.effects)
     d.finishes(0)
-    kinds = [type(e) for e in d.effects[before:] if isinstance(e, Record | Send)]
-    assert kinds == [Record, Send]
+    assert [type(e) for e in d.effects[before:] if isinstance(e, Record | Send)] == [Record]
+    d.write()
+    sent = [e.message for e in d.effects[before:] if isinstance(e, Send)]
+    assert [(m.ack, [t.task_id for t in m.tasks]) for m in sent] == [(1, [1])]
 
 
 def test_one_record_for_a_batch_of_reports() -> None:
@@ -150,7 +161,10 @@ def test_a_report_that_is_repeated_before_it_is_written_is_not_acknowledged_yet(
     assert d.last_ack() == 1
 
 
-@pytest.mark.parametrize("stale", [Report(1, "T", 0, 2, outcome()), Report(1, "T", 9, 1, outcome()), Report(1, "T", 1, 1, outcome())])
+@pytest.mark.parametrize(
+    "stale",
+    [Report(1, "T", 0, 2, outcome()), Report(1, "T", 9, 1, outcome()), Report(1, "T", 1, 1, outcome())],
+)
 def test_a_stale_report_is_noted_and_acknowledged_and_nothing_else(stale: Report) -> None:
     d = Driver()
     d.engine(0)
@@ -474,15 +488,31 @@ def test_a_bad_line_in_a_stream_lets_what_runs_finish() -> None:
     assert d.assigned() == [(0, 1)] and d.core.left
 
 
-def test_a_disk_that_is_given_up_ends_the_run() -> None:
+def test_a_disk_that_is_given_up_ends_the_run_and_lets_engines_go() -> None:
     d = Driver(writes=False)
-    d.engine()
+    d.engine(slots=2)
     d.lists(task(0), task(1))
-    d.finishes(0)
+    d.finishes(0, demand=2)
     d.happens(TERM)
     d.happens(DiskGivenUp())
-    d.up(demand=0, returned=((1, 1),), bye="over")
+    assert d.last_ack() == 1  # the engine keeps its reports, and stays, until it hears this
+    d.finishes(1, demand=0)
+    assert d.last_ack() == 2
+    d.up(demand=0, bye="over")
     assert over(d) in (Ending.SIGTERM, Ending.NO_DISK)
+    assert d.core.left  # both ran, and no file knows it
+
+
+def test_a_write_that_succeeds_after_the_disk_was_given_up_is_harmless() -> None:
+    d = Driver(writes=False)
+    d.engine()
+    d.lists(task(0))
+    d.finishes(0, demand=0)
+    d.happens(TERM)
+    d.happens(DiskGivenUp())
+    d.write()
+    d.up(demand=0, bye="over")
+    assert over(d) is not None
 
 
 # -- engines that go, and come back
@@ -666,5 +696,11 @@ def test_snapshot() -> None:
     assert (s.done, s.failed, s.skipped, s.running, s.ready, s.total) == (0, 1, 1, 2, 6, 10)
     assert (s.finished, s.state, s.barrier) == (2, "running", "#DISBATCH BARRIER")
     (engine,) = s.engines
-    assert (engine.rank, engine.node, engine.slots, engine.held, engine.state) == (0, "node0", 2, 4, "RUNNING")
+    assert (engine.rank, engine.node, engine.slots, engine.held, engine.state) == (
+        0,
+        "node0",
+        2,
+        4,
+        "RUNNING",
+    )
     assert '"failed": 1' in s.to_json()

@@ -41,7 +41,15 @@ class Engine:
         self.effects += effects
         return effects
 
-    def down(self, *tasks: int, ack: int = 0, stop: StopMode = "", attempt: int = 1, ep: int | None = None, **more: Any) -> list[Effect]:
+    def down(
+        self,
+        *tasks: int,
+        ack: int = 0,
+        stop: StopMode = "",
+        attempt: int = 1,
+        ep: int | None = None,
+        **more: Any,
+    ) -> list[Effect]:
         handed = tuple(Handed(i, attempt, i + 1, -1, b"task %d" % i) for i in tasks)
         sid = more.pop("sid", "s")
         message = Down("d", sid, self.core.ep if ep is None else ep, 1, ack, 0.0, handed, stop=stop, **more)

@@ -15,7 +15,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def take(prefix: str | None = None, name: str = "Tasks", job_id: str = "42", logfile: str | None = None) -> RunFiles:
+def take(
+    prefix: str | None = None, name: str = "Tasks", job_id: str = "42", logfile: str | None = None
+) -> RunFiles:
     files, descriptor = claim(prefix, name, job_id, logfile)
     status = os.fstat(descriptor)
     os.close(descriptor)
@@ -35,7 +37,14 @@ def test_the_default_is_taskfile_and_job_in_the_working_folder() -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "expected"),
-    [("sub/", "sub/Tasks_42"), ("sub", "sub/Tasks_42"), ("sub/run", "sub/run"), ("run", "run"), (".", "./Tasks_42"), ("./", "./Tasks_42")],
+    [
+        ("sub/", "sub/Tasks_42"),
+        ("sub", "sub/Tasks_42"),
+        ("sub/run", "sub/run"),
+        ("run", "run"),
+        (".", "./Tasks_42"),
+        ("./", "./Tasks_42"),
+    ],
 )
 def test_prefixes(prefix: str, expected: str) -> None:
     os.mkdir("sub")
@@ -51,7 +60,17 @@ def test_a_missing_folder_is_an_error_and_is_not_made(prefix: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "ending", ["status.txt", "driver.txt", "vm_engine.txt", "dbUtil.sh", "kvsinfo.txt", "url", "usage.txt", "SSH0_vm_engine.txt"]
+    "ending",
+    [
+        "status.txt",
+        "driver.txt",
+        "vm_engine.txt",
+        "dbUtil.sh",
+        "kvsinfo.txt",
+        "url",
+        "usage.txt",
+        "SSH0_vm_engine.txt",
+    ],
 )
 def test_any_file_of_that_prefix_takes_it(ending: str) -> None:
     Path(f"run_{ending}").write_text("precious")

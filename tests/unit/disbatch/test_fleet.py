@@ -103,7 +103,9 @@ def test_nobody_hungry() -> None:
     st.lists(st.tuples(st.integers(1, 8), st.integers(0, 20), st.integers(0, 25)), min_size=1, max_size=6),
     st.integers(1, 60),
 )
-def test_shares_never_exceed_room_or_work_and_leave_no_slot_empty(engines: list[tuple[int, int, int]], ready: int) -> None:
+def test_shares_never_exceed_room_or_work_and_leave_no_slot_empty(
+    engines: list[tuple[int, int, int]], ready: int
+) -> None:
     f = fleet(*(slots for slots, _, _ in engines))
     for rank, (_, demand, held) in enumerate(engines):
         f.engines[rank].demand = demand

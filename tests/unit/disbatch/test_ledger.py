@@ -89,7 +89,9 @@ def test_a_finished_task_leaves_nothing_behind() -> None:
     assert not book.entries and not book.ready
 
 
-@given(st.lists(st.sampled_from(["admit", "assign", "back", "done", "fail", "skip"]), max_size=60), st.randoms())
+@given(
+    st.lists(st.sampled_from(["admit", "assign", "back", "done", "fail", "skip"]), max_size=60), st.randoms()
+)
 def test_whatever_happens_the_invariants_hold(steps: list[str], random) -> None:
     book, next_id, assigned = Ledger(), 0, []
     for step in steps:

@@ -33,7 +33,9 @@ OUTCOME = st.builds(
     Outcome, st.integers(-1, 2**22), st.integers(-100, 255), SECONDS, SECONDS, SECONDS,
     COUNT, NAME, COUNT, NAME, SECONDS, COUNT,
 )  # fmt: skip
-REPORTS = st.lists(st.builds(Report, COUNT, st.sampled_from("TAZ"), COUNT, COUNT, OUTCOME), max_size=4).map(tuple)
+REPORTS = st.lists(st.builds(Report, COUNT, st.sampled_from("TAZ"), COUNT, COUNT, OUTCOME), max_size=4).map(
+    tuple
+)
 HANDED = st.lists(st.builds(Handed, COUNT, COUNT, COUNT, st.integers(), COMMAND), max_size=4).map(tuple)
 COMMANDS = st.lists(st.builds(EngineCommand, COUNT, COUNT, COMMAND), max_size=3).map(tuple)
 STOP = st.sampled_from(["", "finish", "kill", "abort"])
@@ -67,7 +69,9 @@ VALUE = st.recursive(
 
 
 @given(MESSAGES, st.data())
-def test_a_message_with_one_field_changed_is_one_or_a_peer_error(message: Message, data: st.DataObject) -> None:
+def test_a_message_with_one_field_changed_is_one_or_a_peer_error(
+    message: Message, data: st.DataObject
+) -> None:
     body = json.loads(encode(message))
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(VALUE)
     try:
@@ -111,7 +115,13 @@ def test_a_damaged_up_is_a_peer_error(damage) -> None:
 
 @pytest.mark.parametrize(
     "handed",
-    [["x", 1, 1, -1, "true"], [1, None, 1, -1, "true"], [1, 1, [], -1, "true"], [1, 1, 1, 1.5, "true"], [1, 1, 1, -1, 7]],
+    [
+        ["x", 1, 1, -1, "true"],
+        [1, None, 1, -1, "true"],
+        [1, 1, [], -1, "true"],
+        [1, 1, 1, 1.5, "true"],
+        [1, 1, 1, -1, 7],
+    ],
 )
 def test_a_handed_task_with_a_wrong_field_is_a_peer_error(handed: list[object]) -> None:
     body = json.loads(encode(Down("d", "s", 1, 1, 0, 0.0)))

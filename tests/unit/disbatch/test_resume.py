@@ -16,7 +16,9 @@ class Table:
         self.table = ResumeTable(retry_failed=retry, by_id_only=by_id)
         self.rows: dict[Place, tuple[int, str]] = {}
 
-    def add(self, row: Task, fate: Fate = Fate.DONE, *, file_no: int = 0, written: str | None = None) -> Place:
+    def add(
+        self, row: Task, fate: Fate = Fate.DONE, *, file_no: int = 0, written: str | None = None
+    ) -> Place:
         text = command_text(row.command) if written is None else written
         place = Place(file_no, len(self.rows) * 100)
         self.rows[place] = (row.repeat_index, text)
@@ -80,7 +82,9 @@ def test_lost_tasks_are_run_again_in_any_case(retry: bool) -> None:
 @pytest.mark.parametrize("files", [(0, 0), (0, 1), (1, 0)])
 @pytest.mark.parametrize("retry", [False, True])
 @pytest.mark.parametrize("other", [Fate.FAILED, Fate.LOST])
-def test_a_success_wins_in_any_order_and_file(order: tuple[int, int], files: tuple[int, int], retry: bool, other: Fate) -> None:
+def test_a_success_wins_in_any_order_and_file(
+    order: tuple[int, int], files: tuple[int, int], retry: bool, other: Fate
+) -> None:
     t = Table(retry=retry)
     places = {}
     for which in order:
@@ -140,7 +144,7 @@ def test_a_line_that_moved_is_counted_and_no_error() -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["'printf \"x\\\\n\"'", "\"printf \\\"x\\\\n\\\"\""],
+    ["'printf \"x\\\\n\"'", '"printf \\"x\\\\n\\""'],
 )
 def test_the_quoted_command_of_the_manual_matches(written: str) -> None:
     t = Table()

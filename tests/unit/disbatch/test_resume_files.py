@@ -74,7 +74,9 @@ def test_crlf_line_ends(read: Read) -> None:
 
 def test_a_copied_line_changes_in_its_fourth_flag_only(read: Read) -> None:
     long_command = b"echo \t" + b"x" * 100_000
-    failed = format_record(task_record(task(1, long_command), "vm", outcome(3, err_bytes=2, err_snippet="é\n")))
+    failed = format_record(
+        task_record(task(1, long_command), "vm", outcome(3, err_bytes=2, err_snippet="é\n"))
+    )
     files = read(row(0) + failed)
     verdict, place = files.judge(task(1, long_command))
     assert verdict is Verdict.SKIP_FAILED and place is not None

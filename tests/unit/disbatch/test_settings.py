@@ -72,7 +72,9 @@ def test_what_is_not_available_yet_is_refused_by_name(name: str) -> None:
     assert use[0] in text or (use[0] == "-k" and "--retire-cmd" in text)
 
 
-@pytest.mark.parametrize("use", [["--no-retire"], ["-k", ""], ["--retire-cmd", ""], ["--retire-cmd="], ["-C", "0"]])
+@pytest.mark.parametrize(
+    "use", [["--no-retire"], ["-k", ""], ["--retire-cmd", ""], ["--retire-cmd="], ["-C", "0"]]
+)
 def test_uses_that_ask_for_nothing_are_fine(use: list[str]) -> None:
     assert settings(*HERE, *use, "Tasks").taskfile == "Tasks"
 
@@ -101,7 +103,7 @@ def test_all_the_plain_ones_together() -> None:
     assert (got.logfile, got.loglevel, got.use_address) == ("log", "DEBUG", ("127.0.0.1", 4000))
 
 
-def test_standard_input_is_called_STDIN() -> None:  # noqa: N802
+def test_standard_input_is_called_STDIN() -> None:
     assert settings(*HERE, "-").task_name == "STDIN"
 
 
@@ -139,13 +141,18 @@ def test_a_folder_is_no_task_file(tmp_path: Path) -> None:
     assert str(tmp_path) in refusal(*HERE, str(tmp_path))
 
 
-@pytest.mark.parametrize("address", ["host", "host:", ":4000", "host:0", "host:65536", "host:x", "", ":", "host:-1", "host:²"])
+@pytest.mark.parametrize(
+    "address", ["host", "host:", ":4000", "host:0", "host:65536", "host:x", "", ":", "host:-1", "host:²"]
+)
 def test_both_parts_of_an_address_are_required(address: str) -> None:
     text = refusal(*HERE, "--use-address", address, "Tasks")
     assert "--use-address" in text and repr(address) in text
 
 
-@pytest.mark.parametrize(("address", "parts"), [("h:1", ("h", 1)), ("10.0.0.1:65535", ("10.0.0.1", 65535)), ("[::1]:80", ("::1", 80))])
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [("h:1", ("h", 1)), ("10.0.0.1:65535", ("10.0.0.1", 65535)), ("[::1]:80", ("::1", 80))],
+)
 def test_addresses(address: str, parts: tuple[str, int]) -> None:
     assert settings(*HERE, "--use-address", address, "Tasks").use_address == parts
 
@@ -170,7 +177,9 @@ def test_addresses(address: str, parts: tuple[str, int]) -> None:
         ["a", "b"],
     ],
 )
-def test_what_argparse_refuses_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_argparse_refuses_is_one_line_and_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         build_parser().parse_args([*HERE, *arguments, "Tasks"])
     assert caught.value.code == 2
@@ -178,6 +187,9 @@ def test_what_argparse_refuses_is_one_line_and_exit_code_2(arguments: list[str],
     assert error.count("\n") == 1 and error.startswith("disBatch: error: ")
 
 
-@pytest.mark.parametrize(("text", "value"), [("2", 2), ("0.5", Fraction(1, 2)), ("1.5", Fraction(3, 2)), ("1e-2", Fraction(1, 100))])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2", 2), ("0.5", Fraction(1, 2)), ("1.5", Fraction(3, 2)), ("1e-2", Fraction(1, 100))],
+)
 def test_cores_per_task_may_be_a_fraction(text: str, value: Fraction) -> None:
     assert build_parser().parse_args(["-c", text]).cpus_per_task == value

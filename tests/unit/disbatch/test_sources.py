@@ -107,14 +107,18 @@ def test_pipes_whatever_the_pieces(name: str, piece: int, pipe: Pipe) -> None:
         (BOM + b"\r\na\r\n#DISBATCH PREFIX \r\nb", ["byte-order mark", "CRLF"]),
     ],
 )
-def test_byte_order_mark_and_crlf_are_taken_off_with_a_note(content: bytes, noted: list[str], tmp_path: Path, pipe: Pipe) -> None:
+def test_byte_order_mark_and_crlf_are_taken_off_with_a_note(
+    content: bytes, noted: list[str], tmp_path: Path, pipe: Pipe
+) -> None:
     items, notes, count = read_file(tmp_path / "Tasks", content)
     assert [item.command for item in items if isinstance(item, Task)] == [b"a", b"b"] and count == 2
     pipe.write(content)
     pipe.end()
     assert pipe.commands() == [b"a", b"b"]
     for got in (notes, pipe.source.cleaner.notes):
-        assert sorted(word for word in ("byte-order mark", "CRLF") if any(word in n for n in got)) == sorted(noted)
+        assert sorted(word for word in ("byte-order mark", "CRLF") if any(word in n for n in got)) == sorted(
+            noted
+        )
         assert len(got) == len(noted)
 
 
@@ -140,7 +144,9 @@ def test_check_names_the_line_whatever_the_chunks(where: int, tmp_path: Path, ch
     assert text.startswith(f"Tasks, line {where + 1}: ") and "#DISBATCH NOPE" in text and "\r" not in text
 
 
-def test_a_line_too_long_to_be_a_command_is_named(tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_too_long_to_be_a_command_is_named(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "LINE_LIMIT", 1000)
     with pytest.raises(TaskFileError, match="line 2"), monkeypatch.context() as small:
         small.setattr(sources, "CHUNK", 256)

@@ -166,7 +166,7 @@ def test_command_text() -> None:
 
 
 MANUAL = (
-    b"\t314\t315\t-1\tworker032\t8016\t0\t10.0486528873\t1458660919.78\t1458660929.83\t0\t\"\"\t0\t\"\"\t"
+    b'\t314\t315\t-1\tworker032\t8016\t0\t10.0486528873\t1458660919.78\t1458660929.83\t0\t""\t0\t""\t'
     b"'cd /path/to/workdir ; myprog -a 3 -b 1 -c 4 > task_3_1_4.log 2>&1'"
 )
 

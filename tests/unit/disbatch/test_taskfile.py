@@ -1,5 +1,7 @@
 """From lines to tasks: every directive and rule of the team's format page, and what a bad line is told."""
 
+from itertools import pairwise
+
 import pytest
 from disbatch_builders import items
 from hypothesis import example, given
@@ -27,7 +29,9 @@ def test_a_task_is_kept_to_the_letter() -> None:
     assert commands(line) == [line]
 
 
-@pytest.mark.parametrize("line", [b"", b" ", b"\t \t", b"#", b"# x", b"   # x", b"#!/bin/bash", b"#DISBATC", b"#disbatch BARRIER"])
+@pytest.mark.parametrize(
+    "line", [b"", b" ", b"\t \t", b"#", b"# x", b"   # x", b"#!/bin/bash", b"#DISBATC", b"#disbatch BARRIER"]
+)
 def test_blank_lines_and_comments_are_no_tasks(line: bytes) -> None:
     assert items(line + b"\ntrue") == [Task(0, 2, NO_REPEAT, b"true")]
 
@@ -107,7 +111,9 @@ def test_a_repeat_is_lazy_and_ids_go_on_after_it() -> None:
     stream = TaskStream("Tasks")
     tasks = stream.feed(b"#DISBATCH REPEAT 10000000000 true")
     assert [next(tasks).task_id for _ in range(3)] == [0, 1, 2]
-    assert [i.task_id for i in items(b"#DISBATCH REPEAT 4\nx\n#DISBATCH BARRIER\n#DISBATCH REPEAT 2")] == list(range(8))
+    assert [
+        i.task_id for i in items(b"#DISBATCH REPEAT 4\nx\n#DISBATCH BARRIER\n#DISBATCH REPEAT 2")
+    ] == list(range(8))
 
 
 # -- BARRIER
@@ -128,7 +134,10 @@ def test_a_repeat_is_lazy_and_ids_go_on_after_it() -> None:
     ],
 )
 def test_barriers(directive: bytes, check: bool, key: bytes | None) -> None:
-    assert items(b"x\n" + directive) == [Task(0, 1, NO_REPEAT, b"x"), Barrier(1, 2, check, key, directive.strip())]
+    assert items(b"x\n" + directive) == [
+        Task(0, 1, NO_REPEAT, b"x"),
+        Barrier(1, 2, check, key, directive.strip()),
+    ]
 
 
 # -- PERENGINE
@@ -149,7 +158,9 @@ x"""
     ]
 
 
-@pytest.mark.parametrize("first", [b"x", b"#DISBATCH BARRIER", b"#DISBATCH REPEAT 2 x", b"#DISBATCH REPEAT 0"])
+@pytest.mark.parametrize(
+    "first", [b"x", b"#DISBATCH BARRIER", b"#DISBATCH REPEAT 2 x", b"#DISBATCH REPEAT 0"]
+)
 def test_per_engine_after_the_first_task_is_late(first: bytes) -> None:
     with pytest.raises(TaskFileError, match=r"^Tasks, line 3: .*PERENGINE .*before"):
         items(first + b"\n# comment\n#DISBATCH PERENGINE START y")
@@ -278,12 +289,14 @@ def quick(chunks: list[bytes]) -> int:
 @example([b"#DISBATCH PERENGINE START x", b"x", b"#DISBATCH PERENGINE STOP y"], set(), True)
 @example([b"x", b"#DISBATCH PERENGINE STOP y"], {1}, True)
 @example([b"x\0", b"#DISBATCH FOO"], set(), False)
-def test_the_quick_pass_over_any_chunks_agrees_with_the_stream(lines: list[bytes], cuts: set[int], newline: bool) -> None:
+def test_the_quick_pass_over_any_chunks_agrees_with_the_stream(
+    lines: list[bytes], cuts: set[int], newline: bool
+) -> None:
     ended = [line + b"\n" for line in lines]
     if ended and not newline:
         ended[-1] = ended[-1][:-1]
     edges = [0, *sorted(c for c in cuts if c < len(lines)), len(lines)]
-    chunks = [b"".join(ended[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [b"".join(ended[a:b]) for a, b in pairwise(edges)]
     bad_line, tasks = slow(lines)
     assert quick(chunks) == bad_line
     if not bad_line:
