@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from disbatch.core import notices
+from disbatch.core.dispatch import Dispatcher
 from disbatch.core.driver_events import (
     DiskGivenUp,
     Effect,
@@ -27,7 +28,6 @@ from disbatch.core.driver_events import (
     Over,
     Publish,
     Say,
-    Send,
     ServerLost,
     SignalCame,
     Written,
@@ -36,7 +36,7 @@ from disbatch.core.errors import DisBatchError
 from disbatch.core.failures import FailureGroups
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
-from disbatch.core.messages import Down, Handed, Hello, Report, StopMode
+from disbatch.core.messages import Hello, Report, StopMode
 from disbatch.core.model import Barrier, Item, PerEngine, Task
 from disbatch.core.recorder import Recorder
 from disbatch.core.resume import Place, Verdict
@@ -49,7 +49,6 @@ Judge = Callable[[Task], tuple[Verdict, Place | None]]
 LOOKAHEAD = (
     64  # tasks read ahead of demand: enough for a batch to go out at once, nothing beside a list of millions
 )
-BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands must not hold up the mailbox
 _STRENGTH: dict[StopMode, int] = {"": 0, "finish": 1, "kill": 2, "abort": 3}
 
 
@@ -81,7 +80,7 @@ class DriverCore:
         self._announce = False  # say what still runs, once every engine has given back what does not
         self._recorder = Recorder()
         self._effects: list[Effect] = []
-        self._dirty: dict[int, Engine] = {}  # engines that are owed a message whatever room they have
+        self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup)
 
     # -- what the shell asks
 
@@ -143,7 +142,7 @@ class DriverCore:
         # Resync: what it should hold and does not was lost on the way down
         held = set(hello.held)
         self._give_back(engine, [h for h in engine.held.items() if h not in held])
-        self._dirty[engine.rank] = engine
+        self._dispatcher.owe(engine)
 
     def _take_reports(self, engine: Engine, reports: tuple[Report, ...]) -> None:
         before = engine.seen
@@ -157,10 +156,10 @@ class DriverCore:
         if self._recorder.rows and engine.seen > before:
             self._effects.append(self._recorder.seal(engine, engine.seen))
             if self._recorder.lost:
-                self._dirty[engine.rank] = engine
+                self._dispatcher.owe(engine)
         elif reports:
             self._recorder.nothing_to_write(engine)
-            self._dirty[engine.rank] = engine
+            self._dispatcher.owe(engine)
 
     def _task_report(self, engine: Engine, report: Report) -> None:
         entry = self.ledger.current((report.task_id, report.attempt), engine.sid)
@@ -247,7 +246,7 @@ class DriverCore:
     def _complete_setup(self) -> None:
         if self._setup.ready is None:
             self._setup.complete()
-            self._dirty.update((e.rank, e) for e in self.fleet.living())
+            self._dispatcher.owe(*self.fleet.living())
 
     def _ended(self, now: Instant, event: ListEnded) -> None:
         self.list_ended = True
@@ -267,13 +266,13 @@ class DriverCore:
     def _written(self, now: Instant, event: Written) -> None:
         engine = self._recorder.written(event.batch)
         if engine is not None:
-            self._dirty[engine.rank] = engine
+            self._dispatcher.owe(engine)
         if event.batch == self._barrier_batch:
             self._open_barrier()
             self._take_items(now)
 
     def _disk_given_up(self, now: Instant, event: DiskGivenUp) -> None:
-        self._dirty.update((e.rank, e) for e in self._recorder.give_up())
+        self._dispatcher.owe(*self._recorder.give_up())
         self._end(Ending.NO_DISK, "kill")
 
     def _signal(self, now: Instant, event: SignalCame) -> None:
@@ -310,7 +309,7 @@ class DriverCore:
             self._end(self._complete_as, "finish")
         if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
             self._end(Ending.NO_ENGINE, "finish")
-        self._serve()
+        self._effects.extend(self._dispatcher.serve(self._stop))
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()
@@ -349,47 +348,7 @@ class DriverCore:
             self.ending = ending
         if _STRENGTH[mode] > _STRENGTH[self._stop]:
             self._stop = mode
-            self._dirty.update((e.rank, e) for e in self.fleet.living())
-
-    def _serve(self) -> None:
-        """One message to each engine that gets tasks, an acknowledgement, its setup or the order to stop."""
-        handed: dict[int, list[Handed]] = {}
-        if self.ledger.ready and not self._stop:
-            for engine, count in self.fleet.servings(len(self.ledger.ready)):
-                if engine.set_up or self._setup.ready is not None:
-                    handed[engine.rank] = self._hand_out(engine, count)
-                    self._dirty[engine.rank] = engine
-        for engine in self._dirty.values():
-            if engine.sid and engine.state not in GONE:
-                self._send(engine, tuple(handed.get(engine.rank, ())))
-        self._dirty.clear()
-
-    def _hand_out(self, engine: Engine, count: int) -> list[Handed]:
-        handed: list[Handed] = []
-        size = 0
-        while len(handed) < count and size < BATCH_BYTES:
-            entry = self.ledger.assign(engine.sid)
-            task = entry.task
-            engine.held[task.task_id] = entry.attempt
-            size += len(task.command)
-            handed.append(Handed(task.task_id, entry.attempt, task.line_no, task.repeat_index, task.command))
-        return handed
-
-    def _send(self, engine: Engine, tasks: tuple[Handed, ...]) -> None:
-        setup = None
-        if not engine.set_up and self._setup.ready is not None:
-            engine.set_up, setup = True, self._setup.ready
-        stop: StopMode = ""
-        if engine.stop_sent != self._stop:
-            engine.stop_sent = stop = self._stop
-            if engine.state is not EngineState.STOPPING:
-                engine.move(EngineState.STOPPING)
-        elif not (tasks or engine.ack_due or setup):
-            return
-        engine.seq += 1
-        engine.ack_due = False
-        ids = (self.config.did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)
-        self._effects.append(Send(Down(*ids, tasks, (), stop, setup)))
+            self._dispatcher.owe(*self.fleet.living())
 
     def _say(self, text: str, *, level: Level = "note") -> None:
         self._effects.append(Say(text, level))

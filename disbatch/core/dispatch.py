@@ -1,0 +1,67 @@
+"""What engines are told: one message to each that gets tasks, an acknowledgement, its setup, or the order to stop."""
+
+from collections.abc import Iterable
+
+from disbatch.core.driver_events import Send
+from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
+from disbatch.core.ledger import Ledger
+from disbatch.core.messages import Down, Handed, StopMode
+from disbatch.core.setup import EngineSetup
+
+BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands must not hold up the mailbox
+
+
+class Dispatcher:
+    def __init__(self, did: str, ledger: Ledger, fleet: Fleet, setup: EngineSetup) -> None:
+        self._did = did
+        self._ledger = ledger
+        self._fleet = fleet
+        self._setup = setup
+        self._owed: dict[int, Engine] = {}
+
+    def owe(self, *engines: Engine) -> None:
+        """These are to be told something with the next `serve`, whatever room they have."""
+        for engine in engines:
+            self._owed[engine.rank] = engine
+
+    def serve(self, stop: StopMode) -> Iterable[Send]:
+        """Hands out what is READY, unless the run stops, and says all that is owed."""
+        handed: dict[int, list[Handed]] = {}
+        if self._ledger.ready and not stop:
+            for engine, count in self._fleet.servings(len(self._ledger.ready)):
+                if engine.set_up or self._setup.ready is not None:
+                    handed[engine.rank] = self._hand_out(engine, count)
+                    self._owed[engine.rank] = engine
+        owed, self._owed = self._owed, {}
+        for engine in owed.values():
+            if engine.sid and engine.state not in GONE:
+                message = self._message(engine, tuple(handed.get(engine.rank, ())), stop)
+                if message is not None:
+                    yield Send(message)
+
+    def _hand_out(self, engine: Engine, count: int) -> list[Handed]:
+        handed: list[Handed] = []
+        size = 0
+        while len(handed) < count and size < BATCH_BYTES:
+            entry = self._ledger.assign(engine.sid)
+            task = entry.task
+            engine.held[task.task_id] = entry.attempt
+            size += len(task.command)
+            handed.append(Handed(task.task_id, entry.attempt, task.line_no, task.repeat_index, task.command))
+        return handed
+
+    def _message(self, engine: Engine, tasks: tuple[Handed, ...], stop: StopMode) -> Down | None:
+        setup = None
+        if not engine.set_up and self._setup.ready is not None:
+            engine.set_up, setup = True, self._setup.ready
+        said_now: StopMode = ""
+        if engine.stop_sent != stop:
+            engine.stop_sent = said_now = stop
+            if engine.state is not EngineState.STOPPING:
+                engine.move(EngineState.STOPPING)
+        elif not (tasks or engine.ack_due or setup):
+            return None
+        engine.seq += 1
+        engine.ack_due = False
+        ids = (self._did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)
+        return Down(*ids, tasks, (), said_now, setup)
