@@ -1,6 +1,6 @@
 """`python -m disbatch`: the same program as the console scripts."""
 
-from disbatch.cli import main
+from disbatch.cli import program
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    program()

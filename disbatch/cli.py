@@ -1,6 +1,7 @@
 """The command line: options in, exit code out. What options mean together is checked in `runtime.settings`."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -193,6 +194,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("disBatch: interrupted before any task was started", file=sys.stderr)
         return 130
+
+
+def program() -> NoReturn:
+    """The console scripts: as `main`, without the interpreter's tidying up, which a short run would notice."""
+    try:
+        code = main()
+    except SystemExit as leaving:  # argparse, after --help and the like
+        code = leaving.code if isinstance(leaving.code, int) else 0
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:

@@ -25,7 +25,8 @@ def pickle_dump(store: Store[Any], limits: Limits) -> bytes:
     numbers = [counts.gets, counts.puts, counts.views, counts.waits, counts.waits, counts.answered]
     waits = list(islice(store.waiters(), limits.dump_keys))
     values = [
-        (each.key, each.values, _old_form(each.newest)) for each in islice(store.keys(), limits.dump_keys)
+        (each.key, each.values, _old_form(each.newest))
+        for each in islice(store.summaries(), limits.dump_keys)
     ]
     return pickle.dumps((numbers, waits, values), protocol=2)
 
@@ -35,7 +36,7 @@ def json_dump(store: Store[Any], limits: Limits) -> bytes:
     Bytes that are not UTF-8 are shown as escapes; the text is null where the coding is neither text nor JSON."""
     counts = store.counts
     waits = [[_shown(key), waiters] for key, waiters in islice(store.waiters(), limits.dump_keys)]
-    values = [_row(each) for each in islice(store.keys(), limits.dump_keys)]
+    values = [_row(each) for each in islice(store.summaries(), limits.dump_keys)]
     document = {
         "counts": {name: getattr(counts, name) for name in ("gets", "puts", "views", "waits", "answered")},
         "waits": waits,

@@ -144,7 +144,7 @@ class Store(Generic[Reader]):
         """Values stored now."""
         return sum(len(held) if isinstance(held, deque) else 1 for held in self._values.values())
 
-    def keys(self) -> Iterator[KeySummary]:
+    def summaries(self) -> Iterator[KeySummary]:
         """Every key that holds values."""
         for key, held in self._values.items():
             if isinstance(held, deque):

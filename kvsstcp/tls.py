@@ -10,17 +10,21 @@ from kvsstcp.errors import TlsFailure
 # OpenSSL's buffers grow to what is written into them at once and never shrink: one record's worth at a time.
 _SLICE = 16_384
 
+# The type of a client's first record (RFC 8446, section 5.1).
+_HANDSHAKE_RECORD = 0x16
+
 
 class TlsPipe:
     """One connection. After each `receive` and `send`, what `outgoing` returns has to be sent to the peer."""
 
-    __slots__ = ("_in", "_object", "_out", "_sealed", "ended", "ready")
+    __slots__ = ("_first", "_in", "_object", "_out", "_sealed", "ended", "ready")
 
     def __init__(self, context: ssl.SSLContext, server_side: bool):
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._in, self._out, server_side=server_side)
         self._sealed: list[bytes] = []
+        self._first = server_side
         self.ready = False
         self.ended = False
 
@@ -31,6 +35,11 @@ class TlsPipe:
     def receive(self, data: bytes | memoryview) -> bytes:
         """Decrypt. Sets `ready` once the handshake is done, `ended` when the peer closed in order. Raises
         TlsFailure."""
+        if self._first:
+            # OpenSSL waits for five bytes before it looks at one; a client of old may send four and wait, too.
+            if data[0] != _HANDSHAKE_RECORD:
+                raise TlsFailure("the peer does not speak TLS")
+            self._first = False
         if len(data) <= _SLICE:
             return self._receive_slice(data)
         whole = memoryview(data)

@@ -37,9 +37,8 @@ class LoopThread:
         self.call(self.loop.stop)
 
     def join(self) -> None:
-        """Waits for the end of the thread, unless the caller is it."""
-        if not self.inside:
-            self._thread.join()
+        """Waits for the end of the thread."""
+        self._thread.join()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

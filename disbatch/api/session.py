@@ -85,8 +85,9 @@ class Session:
 
     def wait(self) -> None:
         """Returns when the session is over and nothing of it is left; at once in its own thread."""
-        self._thread.join()
-        _live.pop(self, None)
+        if not self._thread.inside:
+            self._thread.join()
+            _live.pop(self, None)
 
     def _sign_in(self) -> None:
         for key, text in zip(KvsSource.SIGN_IN, self.keys, strict=True):
@@ -107,8 +108,8 @@ class Session:
 class OwnSession(Session):
     """A server in this process, and disBatch as a process below it.
 
-    `arguments` are disBatch's. Without `prefix` disBatch puts its files where the arguments say; with "" they go to the
-    session's private folder and with it. Raises OSError and DisBatchError when it cannot begin.
+    `arguments` are disBatch's, which puts its files where they say; with `private_files` they are in the session's own
+    folder, and go with it. Raises OSError and DisBatchError when it cannot begin.
     """
 
     link: ServingLink
@@ -198,20 +199,18 @@ class JoinedSession(Session):
         self._ending = asyncio.ensure_future(self._end(Ended(None, why)))
 
 
-_live: dict[Session, Callable[[], None]] = {}
-_pid = os.getpid()
+_live: dict[Session, tuple[int, Callable[[], None]]] = {}
 
 
 def at_exit(session: Session, close: Callable[[], None]) -> None:
     """Has `close` called when the interpreter ends, if the session has not been waited for before."""
-    _live[session] = close
+    _live[session] = (os.getpid(), close)
 
 
 def _close_all() -> None:
-    if os.getpid() != _pid:
-        return  # forked: the threads are not here, and the run is not ours
-    for close in list(_live.values()):
-        close()
+    for pid, close in list(_live.values()):
+        if pid == os.getpid():  # else forked: the threads are not here, and the run is not ours
+            close()
 
 
 atexit.register(_close_all)

@@ -1,6 +1,5 @@
 """What happens to a driver (events) and what it wants done (effects). Values only; the shell in `runtime` has the hands."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
@@ -42,69 +41,59 @@ class Ending(Enum):
         return self.value[1]
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLaunched:
+class EngineLaunched(NamedTuple):
     rank: int
     node: str
     slots: int
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineExited:
+class EngineExited(NamedTuple):
     """The process that was launched for an engine is gone. `why` says how, for people."""
 
     rank: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class MessageCame:
+class MessageCame(NamedTuple):
     message: Hello | Up
 
 
-@dataclass(frozen=True, slots=True)
-class ItemsCame:
+class ItemsCame(NamedTuple):
     """The next items of the task list, in order; not more than `DriverCore.wants`."""
 
     items: list[Item]
 
 
-@dataclass(frozen=True, slots=True)
-class ListEnded:
+class ListEnded(NamedTuple):
     """No more items will come. `failure` says why that is too early; what was handed in is done all the same."""
 
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLost:
+class ServerLost(NamedTuple):
     """The KVS server of the run cannot be reached any more; engines end by themselves."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListFailed:
+class ListFailed(NamedTuple):
     """The task list cannot be read on: `text` names source, line and reason."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The records of a batch are in the status file."""
 
     batch: int
 
 
-@dataclass(frozen=True, slots=True)
-class DiskGivenUp:
+class DiskGivenUp(NamedTuple):
     """The status file could not be written while the run had to stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignalCame:
+class SignalCame(NamedTuple):
     """SIGINT (once: finish what runs; again: stop it) or SIGTERM (stop it)."""
 
     ending: Ending
@@ -124,44 +113,38 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     message: Down
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """Append these to the status file, in order, then tell `Written(batch)`. A Place is a line to copy as skipped."""
 
     batch: int
     rows: list[StatusRecord | Place]
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(NamedTuple):
     """Put a text under a key of the KVS, for programs outside."""
 
     key: bytes
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(NamedTuple):
     """Tell the user, and the log."""
 
     text: str
     level: Level = "note"
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """For the log alone."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Over:
+class Over(NamedTuple):
     """Everything is written and every engine is gone."""
 
     ending: Ending

@@ -1,6 +1,5 @@
 """What happens to an engine (events) and what it wants done (effects). Values only."""
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from disbatch.core.messages import Down, ReportKind, Up
@@ -21,61 +20,52 @@ class Job(NamedTuple):
     command: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DownCame:
+class DownCame(NamedTuple):
     message: Down
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """Processes that ended, found in one turn of the loop: (slot, outcome) pairs, in the order of their ends."""
 
     ends: list[tuple[int, Outcome]]
 
 
-@dataclass(frozen=True, slots=True)
-class TimerRang:
+class TimerRang(NamedTuple):
     name: TimerName
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """Nothing but time: a heartbeat is due."""
 
 
 Event = DownCame | Ended | TimerRang | Tick
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(NamedTuple):
     slot: int
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(NamedTuple):
     """Put this message into the driver's mailbox."""
 
     message: Up
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(NamedTuple):
     """Ring once, `after_s` from now; a timer of that name that still runs stays as it is."""
 
     name: TimerName
     after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """Signal the process groups of everything that runs: TERM, or KILL when `hard`."""
 
     hard: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(NamedTuple):
     """Everything has been said: close the connection, kill what tasks left behind, exit."""
 
 

@@ -6,7 +6,6 @@ Commands are bytes; they travel as text with surrogate escapes, which JSON carri
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from disbatch.core.errors import PeerError
@@ -57,8 +56,7 @@ class Report(NamedTuple):
 Held = tuple[int, int]  # (task id, attempt number)
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """Engine to driver at each (re)connect: who I am, what I hold, what I still have to report."""
 
     sid: str
@@ -72,8 +70,7 @@ class Hello:
     demand: int
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
+class Up(NamedTuple):
     """Engine to driver: reports, and how many unfinished tasks the engine wants to hold (absolute)."""
 
     sid: str
@@ -86,8 +83,7 @@ class Up:
     bye: str = ""  # the last message of a session, with the reason
 
 
-@dataclass(frozen=True, slots=True)
-class Down:
+class Down(NamedTuple):
     """Driver to engine: tasks, an acknowledgement of all reports up to `ack`, a recall, a stop."""
 
     did: str
@@ -102,8 +98,7 @@ class Down:
     setup: Setup | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Die:
+class Die(NamedTuple):
     """Driver to engine: this session is held as lost; kill everything, take a new one."""
 
     sid: str

@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Thread
 from typing import Protocol, TypeVar
 
@@ -48,6 +47,7 @@ from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.feedcommand import FeedCommand
 from disbatch.runtime.feeding import Feeder, FileFeeder, KvsFeeder, StreamFeeder
 from disbatch.runtime.kvs import Kvs
+from disbatch.runtime.launches import Launched, Launches, LaunchOrder
 from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.settings import STATUS_KEY_S, FeedSettings
@@ -69,17 +69,6 @@ class View(Protocol):
     def update(self, snapshot: RunSnapshot) -> None: ...
 
     def say(self, text: str, level: Level) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """An engine that has been started: its rank, node, slots, and the process that stands for it here."""
-
-    rank: int
-    node: str
-    slots: int
-    label: str
-    pid: int
 
 
 class DriverShell:
@@ -108,8 +97,14 @@ class DriverShell:
         self._command: FeedCommand | None = None
         self._started = time.monotonic()
 
-    async def run(self, status_fd: int, engines: list[Launched], feed: FeedSettings | None) -> Ending:
-        """Runs to the end. The engines have been started already and will find the KVS."""
+    async def run(
+        self,
+        status_fd: int,
+        engines: list[Launched],
+        orders: list[LaunchOrder],
+        feed: FeedSettings | None,
+    ) -> Ending:
+        """Runs to the end. `engines` have been started already, `orders` are carried out once the KVS serves."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[Ending] = self._loop.create_future()
         self._writer = StatusWriter(
@@ -121,12 +116,17 @@ class DriverShell:
             ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM
             self._loop.add_signal_handler(signum, self._signalled, ending)
         self._feeder = self._make_feeder(feed)
-        for engine in engines:
+        self._launches = Launches(lambda rank, why: self._happened(EngineExited(rank, why)))
+        started: list[Launched | LaunchOrder] = [*engines, *orders]
+        for engine in started:
             self._happened(EngineLaunched(engine.rank, engine.node, engine.slots, engine.label))
-            self._watch(engine)
         self._kvs.on_lost = lambda why: self._happened(ServerLost(why))
         await self._kvs.start()
         self._kvs.subscribe(up_key(self._core.config.did), self._message_came)
+        for launched in engines:
+            self._launches.adopt(launched)
+        for order in orders:
+            self._launches.order(order)
         self._feeder.start()
         if self._command:
             self._command.start()
@@ -137,6 +137,7 @@ class DriverShell:
         self._view.update(self.snapshot())
         self._feeder.stop()
         self._writer.close(CLOSE_S)
+        await self._launches.finish()
         await self._kvs.close()
         return ending
 
@@ -226,19 +227,10 @@ class DriverShell:
         except PeerError as error:
             self._log.warning("dropped a message: %s", error)
             return
+        if isinstance(message, Hello):
+            self._launches.signed_in(message.rank)
         if isinstance(message, Hello | Up):
             self._happened(MessageCame(message))
-
-    def _watch(self, engine: Launched) -> None:
-        pidfd = os.pidfd_open(engine.pid)
-
-        def gone() -> None:
-            self._loop.remove_reader(pidfd)
-            os.close(pidfd)
-            code = os.waitstatus_to_exitcode(os.waitpid(engine.pid, 0)[1])
-            self._happened(EngineExited(engine.rank, _how_it_ended(code)))
-
-        self._loop.add_reader(pidfd, gone)
 
     def _from_thread(self, function: Callable[[T], None], argument: T) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
@@ -312,10 +304,3 @@ class DriverShell:
             text = self.snapshot().to_json()
             self._kvs.publish(STATUS_KEY, Value(b"JSON", text.encode("ascii")))
             await asyncio.sleep(STATUS_KEY_S)
-
-
-def _how_it_ended(code: int) -> str:
-    number = -code if code < 0 else code - 128
-    with contextlib.suppress(ValueError):
-        return f"killed by {signal.Signals(number).name}"
-    return f"its process ended with exit code {code}"

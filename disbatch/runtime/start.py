@@ -21,9 +21,10 @@ from disbatch.core.model import NodeSpec
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
 from disbatch.runtime.certificate import CertificateMaker
-from disbatch.runtime.driver import DriverShell, Launched, View
+from disbatch.runtime.driver import DriverShell, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
 from disbatch.runtime.files import RunFiles, claim, make_job_id
+from disbatch.runtime.launches import Launched
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.prepare import open_resume, open_source
@@ -101,7 +102,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
     shell = DriverShell(core, stage.source, resume, kvs, log, view, files.status)
     try:
-        ending = asyncio.run(shell.run(stage.status_fd, engines, feed))
+        ending = asyncio.run(shell.run(stage.status_fd, engines, [], feed))
     finally:
         os.close(lifeline)
         if resume:

@@ -147,6 +147,10 @@ class Run:
 
         wait_until(or_over, what, seconds=seconds, logs=self.logs)
 
+    def until_ended(self, seconds: float = DEADLINE_S) -> None:
+        """Waits for the end and leaves standard input open."""
+        wait_until(lambda: self.process.poll() is not None, "disBatch ends", seconds=seconds, logs=self.logs)
+
     def until_exists(self, *names: str) -> None:
         for name in names:
             self.until(lambda name=name: (self.bench.path / name).exists(), f"{name} exists")

@@ -371,6 +371,30 @@ def test_what_ended_by_itself_before_the_kill_keeps_its_report() -> None:
     assert engine.reported == [(1, "T", 0, 4)] and engine.returned == [(1, 1)] and engine.left
 
 
+def test_finish_while_a_start_command_runs_waits_for_it_and_runs_the_stop_commands() -> None:
+    engine = Engine(1, setup=Setup(commands(b"a", b"b"), commands(b"z")))
+    assert not any(isinstance(effect, Kill) for effect in engine.down(stop="finish"))
+    engine.ends(NO_SLOT)
+    assert [command for _, command in engine.spawned] == [b"a", b"z"]
+    engine.ends(NO_SLOT)
+    engine.down(ack=1)
+    engine.down(ack=2)
+    assert engine.left and [kind for _, kind, _, _ in engine.reported] == ["A", "Z"]
+
+
+def test_a_repeated_setup_or_stop_changes_nothing() -> None:
+    engine = Engine(2, setup=Setup(commands(b"a"), commands(b"z")))
+    engine.down(setup=Setup(commands(b"a"), commands(b"z")))
+    assert engine.spawned == [(NO_SLOT, b"a")]
+    engine.ends(NO_SLOT)
+    engine.down(0, ack=1)
+    engine.down(stop="finish")
+    engine.down(stop="finish")
+    engine.ends(0)
+    engine.down(stop="finish", ack=1)
+    assert [command for _, command in engine.spawned].count(b"z") == 1
+
+
 @pytest.mark.parametrize("old", Phase)
 @pytest.mark.parametrize("new", Phase)
 def test_phases_move_by_the_table_alone(old: Phase, new: Phase) -> None:

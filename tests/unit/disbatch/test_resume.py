@@ -176,6 +176,13 @@ def test_an_id_far_out_costs_no_memory_and_is_found() -> None:
     assert t.table.last_task_id == 2**60
 
 
+@pytest.mark.parametrize("order", [(Fate.DONE, Fate.FAILED), (Fate.FAILED, Fate.DONE)])
+def test_a_success_wins_far_out_too(order: tuple[Fate, Fate]) -> None:
+    t = Table()
+    places = {fate: t.add(task(2**60, b"x", line_no=1), fate) for fate in order}
+    assert t.judge(task(2**60, b"x", line_no=1)) == (Verdict.SKIP_DONE, places[Fate.DONE])
+
+
 def test_more_files_than_a_byte_can_count() -> None:
     t = Table()
     t.add(task(0), Fate.FAILED, file_no=3)

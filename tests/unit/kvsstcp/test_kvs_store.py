@@ -77,7 +77,7 @@ def test_the_store_does_what_the_model_does(sequence) -> None:
         store.check_invariants()
         assert sorted(out) == sorted(model.out)
     left = {key: values for key, values in model.values.items() if values}
-    assert {each.key: (each.values, each.newest) for each in store.keys()} == {
+    assert {each.key: (each.values, each.newest) for each in store.summaries()} == {
         key: (len(values), values[-1]) for key, values in left.items()
     }
     assert store.value_count == sum(map(len, left.values()))

@@ -1,0 +1,32 @@
+"""Coroutine tests run in a loop of their own; what they leave behind (a task, a descriptor) fails them."""
+
+import asyncio
+import inspect
+import os
+from typing import Any
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    words = {name: pyfuncitem.funcargs[name] for name in names}
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(_checked(pyfuncitem.obj(**words)), debug=False)
+    assert len(os.listdir("/proc/self/fd")) == before, "the test left a descriptor open"
+    return True
+
+
+async def _checked(test: Any) -> None:
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
+    await test
+    # Two turns of the loop: closed transports tell their protocols in the next one.
+    for _ in range(2):
+        await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not left, f"the test left tasks: {left}"
+    assert not failures, f"the loop met errors: {failures}"

@@ -1,0 +1,38 @@
+"""The helpers of the live tests can fail: a leftover process is seen, a condition that never holds ends with the logs."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from disbatch_runs import Bench, kill_all, processes_of, wait_until
+
+
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_a_leftover_process_is_seen(tmp_path: Path, by_folder: bool) -> None:
+    env = {} if by_folder else {"TEST_MARK": str(tmp_path)}
+    process = subprocess.Popen(["/bin/sleep", "1000"], cwd=tmp_path if by_folder else "/", env=env)
+    try:
+        wait_until(lambda: processes_of(str(tmp_path)) == [process.pid], "it is seen", seconds=5)
+    finally:
+        kill_all(processes_of(str(tmp_path)))
+        process.kill()
+        process.wait()
+    assert processes_of(str(tmp_path)) == []
+
+
+def test_waiting_for_what_never_comes_fails_with_the_logs() -> None:
+    with pytest.raises(AssertionError, match=r"the moon falls(.|\n)*the log says no"):
+        wait_until(lambda: False, "the moon falls", seconds=0.05, logs=lambda: "the log says no")
+
+
+def test_waiting_ends_with_the_run(bench: Bench) -> None:
+    run = bench.start("--version")
+    with pytest.raises(AssertionError, match="has ended before: pigs fly"):
+        run.until(lambda: False, "pigs fly")
+    assert run.end().code == 0
+
+
+def test_a_torn_line_is_seen(bench: Bench) -> None:
+    bench.file("run_status.txt", "    \t0\t1")
+    with pytest.raises(AssertionError, match="torn"):
+        bench.rows()
