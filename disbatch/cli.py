@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -198,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """The console scripts: as `main`, without the interpreter's tidying up, which a short run would notice."""
+    _secure_streams()
     try:
         code = main()
     except SystemExit as leaving:  # argparse, after --help and the like
@@ -206,6 +208,18 @@ def program() -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def _secure_streams() -> None:
+    """Makes sure that 0, 1 and 2 are open, or files of the run would take their numbers, and take any text."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
@@ -223,7 +237,10 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         print(f"disBatch: error: {error}", file=sys.stderr)
         return error.exit_code
     if not settings.quiet:
-        _tell_end(result, settings, arguments)
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # whoever reads has seen enough; the run keeps its exit code
+            _tell_end(result, settings, arguments)
     return result.exit_code
 
 

@@ -43,6 +43,7 @@ class CertificateMaker:
 
         with open(self._fd, "rb", closefd=False) as pipe:
             parts = pipe.read().split(_BETWEEN)
+        self._reap()
         if len(parts) != 2:
             raise MachineError(
                 "the certificate of this run could not be made; is the package cryptography whole?"
@@ -52,6 +53,11 @@ class CertificateMaker:
     def close(self) -> None:
         """Ends the process if it still runs, and reaps it."""
         os.close(self._fd)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._reap()
+
+    def _reap(self) -> None:
         os.waitpid(self._pid, 0)
+        self._pid = 0

@@ -113,6 +113,8 @@ class DriverShell:
             lambda reason: self._from_thread(self._disk_trouble, reason),
         )
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+                continue  # nohup: a terminal that goes away is none of our business
             ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM
             self._loop.add_signal_handler(signum, self._signalled, ending)
         self._feeder = self._make_feeder(feed)
