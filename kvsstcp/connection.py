@@ -76,6 +76,8 @@ class Connection(asyncio.BufferedProtocol):
             self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            # The event loop sees to this only for sockets that were made with the protocol's number.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in _KEEPALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)

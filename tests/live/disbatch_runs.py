@@ -80,9 +80,7 @@ def processes_of(mark: str) -> list[int]:
             continue
         with contextlib.suppress(OSError):
             environ = Path(f"/proc/{name}/environ").read_bytes()
-            if environ and (
-                wanted in environ or os.fsencode(os.readlink(f"/proc/{name}/cwd")).startswith(wanted)
-            ):
+            if wanted in environ or os.fsencode(os.readlink(f"/proc/{name}/cwd")).startswith(wanted):
                 found.append(int(name))
     return found
 

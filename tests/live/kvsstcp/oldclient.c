@@ -34,7 +34,7 @@ static void hear(char *bytes, size_t count) {
 }
 
 static void frame(const char *text) {
-    char number[16];
+    char number[32];
     snprintf(number, sizeof number, "%10zu", strlen(text));
     say(number, 10);
     say(text, strlen(text));
