@@ -144,9 +144,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--cpusPerTask",
         dest="cpus_per_task",
         type=_positive_fraction,
-        default=Fraction(1),
         metavar="N",
-        help="cores for each task, may be a fraction (default: 1)",
+        help="cores for each task, may be a fraction (default: 1; in a Slurm job what its -c says)",
     )
     context("--fill", action="store_true", help="use cores that were allocated beyond those asked for")
     context("-g", "--gpu", action="store_true", help="divide the assigned GPUs among the tasks")

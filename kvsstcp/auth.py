@@ -13,7 +13,6 @@ middle, who has to show a certificate of his own. No IO belongs here, except tha
 a file (one in memory).
 """
 
-import hashlib
 import hmac
 import os
 from collections import OrderedDict
@@ -196,6 +195,8 @@ def make_certificate(name: str = "kvsstcp", days: int = 3650) -> Certificate:
 
 def certificate_binding(certificate_pem: bytes) -> bytes:
     """SHA-256 of the certificate's DER form. Raises UsageError when it is no PEM certificate."""
+    import hashlib
+
     return hashlib.sha256(certificate_der(certificate_pem)).digest()
 
 

@@ -55,53 +55,37 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m kvsstcp client",
         description="Talks to a key-value store server. Operations are done in the order given.",
     )
-    parser.set_defaults(steps=[])
+    _add_operations(parser)
     add = parser.add_argument
-    add("-p", "--put", nargs=2, metavar=("KEY", "VALUE"), action=_AddStep, help="append a value to a key")
-    add(
-        "-g",
-        "--get",
-        metavar="KEY",
-        action=_AddStep,
-        help="print the oldest value and remove it; waits for one",
-    )
-    add("-v", "--view", metavar="KEY", action=_AddStep, help="print the newest value; waits for one")
-    add("-d", "--dump", nargs=0, action=_AddStep, help="print what the server holds, as JSON")
-    add(
-        "-m",
-        "--monkey",
-        nargs=2,
-        metavar=("MKEY", "KEY:EVENTS"),
-        action=_AddStep,
-        help="have events (letters of gpvw) on KEY put under MKEY",
-    )
-    add("-S", "--shutdown", nargs=0, action=_AddStep, help="end the server")
     add(
         "-T",
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="longest wait of each operation (default: for ever)",
+        help="longest wait of each operation (default: none)",
     )
-    add(
-        "-E",
-        "--encoding",
-        metavar="CODING",
-        help="four characters that say what a put value is (default: ASTR)",
-    )
-    add(
-        "--json",
-        action="store_true",
-        help="values put are JSON documents; what is printed is one of them a line",
-    )
-    add("--plain", action="store_true", help="do not encrypt, prove nothing (servers that were started so)")
-    add(
-        "where",
-        nargs="?",
-        metavar="HOST:PORT|INFOFILE",
-        help="default: the info file KVSSTCP_INFO, else KVSSTCP_HOST and KVSSTCP_PORT",
-    )
+    add("-E", "--encoding", metavar="CODING", help="four characters that say what a put value is (ASTR)")
+    add("--json", action="store_true", help="put values are JSON; each thing printed is one line of it")
+    add("--plain", action="store_true", help="do not encrypt, prove nothing (servers started that way)")
+    where = "default: the info file KVSSTCP_INFO, else KVSSTCP_HOST and KVSSTCP_PORT"
+    add("where", nargs="?", metavar="HOST:PORT|INFOFILE", help=where)
     return parser
+
+
+def _add_operations(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(steps=[])
+
+    def add(short: str, long: str, words: str, about: str) -> None:
+        names = tuple(words.split())
+        shown = names[0] if len(names) == 1 else names
+        parser.add_argument(short, long, nargs=len(names), metavar=shown or None, action=_AddStep, help=about)
+
+    add("-p", "--put", "KEY VALUE", "append a value to a key")
+    add("-g", "--get", "KEY", "print the oldest value and remove it; waits for one")
+    add("-v", "--view", "KEY", "print the newest value; waits for one")
+    add("-d", "--dump", "", "print what the server holds, as JSON")
+    add("-m", "--monkey", "MKEY KEY:EVENTS", "have events (letters of gpvw) on KEY put under MKEY")
+    add("-S", "--shutdown", "", "end the server")
 
 
 def _perform(client: Client, step: Step, coding: bytes, as_json: bool) -> None:

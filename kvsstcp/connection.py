@@ -151,8 +151,7 @@ class Connection(asyncio.BufferedProtocol):
         out.clear()
         self._out_bytes = 0
         if self._tls is not None:
-            self._tls.send(data)
-            data = self._tls.outgoing()
+            data = self._tls.seal(data)
         self._transport.write(data)
 
     def cut_off(self, error: ProtocolError) -> None:

@@ -14,7 +14,6 @@ not known are skipped, so that later versions may add some. The file holds the s
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from kvsstcp.errors import MachineError, UsageError
@@ -61,7 +60,8 @@ def parse_address(text: str) -> Address:
     """The reverse of format_address. Raises UsageError."""
     host, colon, digits = text.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not digits.isdecimal() or not 0 < int(digits) < 65_536:
+    named = bool(colon and host) and all(each.isalnum() or each in "._-:%" for each in host)
+    if not named or not (digits.isascii() and digits.isdecimal() and 0 < int(digits[:6]) < 65_536):
         raise UsageError(f"not an address of the form HOST:PORT: {text.strip()[:200]!r}")
     return host, int(digits)
 
@@ -82,8 +82,9 @@ def format_info(info: Info) -> str:
 def parse_info(text: str, name: str = "info file") -> Info:
     """Raises UsageError that names the file and the line."""
     head, begin, certificate = text.partition(_BEGIN)
-    lines = head.splitlines()
-    if not lines:
+    # Not splitlines: that would also split at characters which an editor shows as something else.
+    lines = [line.removesuffix("\r") for line in head.split("\n")]
+    if not head.strip():
         raise UsageError(f"{name}: it is empty; the first line should be HOST:PORT")
     addresses: tuple[Address, ...] = (_address_of_line(lines[0], name, 1),)
     token: bytes | None = None
@@ -123,20 +124,28 @@ def write_info(path: str | os.PathLike[str], info: Info) -> None:
 
 def write_private(path: str | os.PathLike[str], text: str, mode: int = 0o600) -> None:
     """Raises MachineError. The half-written file is called `.NAME.PID.new` and is removed if anything fails."""
-    target = Path(path)
-    half = target.with_name(f".{target.name}.{os.getpid()}.new")
+    target = os.fspath(path)
+    folder, name = os.path.split(target)
+    half = os.path.join(folder, f".{name}.{os.getpid()}.new")
     try:
-        half.unlink(missing_ok=True)
+        _remove(half)
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(half, target)
         except BaseException:
-            half.unlink(missing_ok=True)
+            _remove(half)
             raise
     except OSError as error:
         raise MachineError(f"cannot write {target}: {error.strerror}") from error
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def info_from_environment(environ: Mapping[str, str]) -> Info | None:

@@ -109,8 +109,7 @@ class Link(asyncio.Protocol):
         if self.ended or self.transport is None or self.transport.is_closing():
             raise ConnectionLost("the connection to the server has ended")
         if self._tls is not None:
-            self._tls.send(data)
-            data = self._tls.outgoing()
+            data = self._tls.seal(data)
         self.transport.write(data)
 
     def ask(self, op: bytes, data: bytes) -> "asyncio.Future[Value | None]":
@@ -133,7 +132,8 @@ class Link(asyncio.Protocol):
         if tls.ready and not was_ready:
             self._check_certificate()
             assert self._handshake is not None
-            tls.send(self._handshake.hello)
+            hello = self._handshake.hello
+            self.transport.write(tls.outgoing() + tls.seal(hello))
         answer = tls.outgoing()
         if answer:
             self.transport.write(answer)

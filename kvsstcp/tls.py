@@ -15,15 +15,16 @@ _HANDSHAKE_RECORD = 0x16
 
 
 class TlsPipe:
-    """One connection. After each `receive` and `send`, what `outgoing` returns has to be sent to the peer."""
+    """One connection. After each `receive`, what `outgoing` returns has to be sent to the peer."""
 
-    __slots__ = ("_first", "_in", "_object", "_out", "_sealed", "ended", "ready")
+    __slots__ = ("_first", "_in", "_object", "_out", "_read", "_write", "ended", "ready")
 
     def __init__(self, context: ssl.SSLContext, server_side: bool):
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._in, self._out, server_side=server_side)
-        self._sealed: list[bytes] = []
+        self._read = self._object.read
+        self._write = self._object.write
         self._first = server_side
         self.ready = False
         self.ended = False
@@ -45,27 +46,23 @@ class TlsPipe:
         whole = memoryview(data)
         return b"".join(self._receive_slice(whole[at : at + _SLICE]) for at in range(0, len(data), _SLICE))
 
-    def send(self, data: bytes) -> None:
-        """Encrypt. Raises TlsFailure."""
-        rest = memoryview(data)
+    def seal(self, data: bytes) -> bytes:
+        """Encrypt; returns the ciphertext, which has to be sent. Raises TlsFailure."""
         try:
+            if len(data) <= _SLICE:
+                self._write(data)
+                return self._out.read()
+            sealed, rest = [], memoryview(data)
             while rest:
-                written = self._object.write(rest[:_SLICE])
-                rest = rest[written:]
-                self._sealed.append(self._out.read())
+                rest = rest[self._write(rest[:_SLICE]) :]
+                sealed.append(self._out.read())
+            return b"".join(sealed)
         except ssl.SSLError as error:
             raise TlsFailure(f"cannot encrypt: {_reason(error)}") from error
 
     def outgoing(self) -> bytes:
-        """Ciphertext that waits to be sent."""
-        if self._out.pending:
-            self._sealed.append(self._out.read())
-        if len(self._sealed) == 1:
-            data = self._sealed[0]
-        else:
-            data = b"".join(self._sealed)
-        self._sealed.clear()
-        return data
+        """What the layer itself has to say to the peer: its part of the handshake, alerts, the goodbye."""
+        return self._out.read() if self._out.pending else b""
 
     def peer_certificate(self) -> bytes:
         """The peer's certificate, DER; empty when it showed none."""
@@ -79,29 +76,31 @@ class TlsPipe:
             pass  # It wants the peer's answer, or the handshake never ended: our part is written or void.
 
     def _receive_slice(self, data: bytes | memoryview) -> bytes:
-        self._in.write(data)
+        incoming = self._in
+        incoming.write(data)
         if not self.ready:
             self._handshake()
             if not self.ready:
                 return b""
-        chunks = []
-        read = self._object.read
+        chunk = b""
         try:
-            while True:
-                chunk = read(_SLICE)
-                if not chunk:
+            # No record is longer than what is asked for, so that nothing stays behind inside OpenSSL.
+            chunk = self._read(_SLICE)
+            while chunk and incoming.pending:
+                more = self._read(_SLICE)
+                chunk += more
+                if not more:
                     self.ended = True
                     break
-                chunks.append(chunk)
-                if not self._in.pending and not self._object.pending():
-                    break
+            if not chunk:
+                self.ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self.ended = True
         except ssl.SSLError as error:
             raise TlsFailure(f"cannot decrypt: {_reason(error)}") from error
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return chunk
 
     def _handshake(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
@@ -17,11 +18,13 @@ class NodeShare:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The nodes that get an engine, what the user should be warned of, and the label of the context."""
+    """The nodes that get an engine, what the user should be warned of, the label of the context, and what starts
+    engines: "ssh" (and directly on localhost) or "slurm"."""
 
     nodes: tuple[NodeSpec, ...]
     warnings: tuple[str, ...]
     label: str
+    launcher: Literal["ssh", "slurm"] = "ssh"
 
 
 def allocate(

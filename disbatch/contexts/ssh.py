@@ -1,6 +1,7 @@
 """The ssh context: hosts with counts of cores, from `-s HOST:COUNT` or DISBATCH_SSH_NODELIST."""
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 from disbatch.contexts.base import NodeShare
 from disbatch.core.errors import UsageError
@@ -34,3 +35,12 @@ def _parse_item(item: str, where: str) -> tuple[str, int]:
     if not (digits.isascii() and digits.isdigit()) or not 0 < int(digits[:9]) <= MAX_CORES or len(digits) > 9:
         raise UsageError(f"{where}: {item!r} needs a count of cores from 1 to {MAX_CORES} after the colon")
     return host, int(digits)
+
+
+def launch_argv(host: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
+    """The command that runs `engine` in a folder of a host, by plain OpenSSH with the user's own configuration.
+
+    BatchMode: nobody is there to type a password, and a question would hang instead of failing.
+    """
+    command = f"cd {shlex.quote(folder)} && exec {shlex.join(engine)}"
+    return ("ssh", "-o", "BatchMode=yes", "-T", host, command)

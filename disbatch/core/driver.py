@@ -209,7 +209,7 @@ class DriverCore:
         self._give_back(engine, list(engine.held.items()))
         engine.move(EngineState.LOST)
         self._say(notices.engine_lost(engine.node, running, event.why), level="error")
-        if self._work_left():
+        if running is not None and self._work_left():
             self._end(Ending.NO_ENGINE, "finish")
 
     def _items(self, now: Instant, event: ItemsCame) -> None:

@@ -48,8 +48,9 @@ def command_failed(command: PerEngine, node: str, outcome: Outcome) -> str:
 
 def engine_lost(node: str, running: int | None, why: str) -> str:
     """`running` is None for an engine that never signed in."""
-    doing = "before it signed in" if running is None else f"with {tasks(running)} running"
-    return f"the engine on {node} was lost {doing}: {why}"
+    if running is None:
+        return f"no engine could be started on {node}: {why}"
+    return f"the engine on {node} was lost with {tasks(running)} running: {why}"
 
 
 def check_failed(barrier: Barrier, failed: int) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,27 +47,32 @@ LIFELINE_MARK = b"\0"  # behind the certificate, which is text
 class EngineStart:
     """All that an engine is told when it is started. `token` never leaves memory.
 
-    `lifeline_fd` is the reading end of a pipe that brings the certificate of the run, in PEM, once it is made; after
-    that, its end of file says that the driver is gone, whoever serves the KVS.
+    `lifeline_fd` is the reading end of a pipe whose end of file says that the driver is gone, whoever serves the KVS.
+    When `certificate` is None, the pipe brings it, in PEM, once it is made (empty: there is none).
     """
 
     config: EngineConfig
     did: str
     addresses: tuple[tuple[str, int], ...]
     token: bytes | None
+    certificate: bytes | None
     lifeline_fd: int
     log: str
     loglevel: str
     job_id: str
     task_name: str
     cores_per_task: int
+    environ: Mapping[str, str]  # what tasks get beside the engine's own environment
+    environ_drops: tuple[str, ...]  # beginnings of the names that they do not get
 
 
 class TaskEnvironment:
     """The environment of tasks: the engine's own and what tells a task who it is (formats: Environment)."""
 
     def __init__(self, base: Mapping[bytes, bytes], start: EngineStart) -> None:
-        self._env = dict(base)
+        drops = tuple(map(os.fsencode, start.environ_drops))
+        self._env = {name: value for name, value in base.items() if not (drops and name.startswith(drops))}
+        self._env |= {os.fsencode(name): os.fsencode(value) for name, value in start.environ.items()}
         self._env[b"DISBATCH_JOBID"] = os.fsencode(start.job_id)
         self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.task_name)
         self._env[b"DISBATCH_ENGINE_RANK"] = b"%d" % start.config.rank
@@ -103,7 +109,9 @@ class EngineShell:
         self._loop.add_reader(self._table.output_fd, self._table.drain)
         self._loop.add_reader(self._guard_fd, self._end, "the guard of this engine died", 3)
         start = self._start
-        certificate = _read_certificate(start.lifeline_fd)
+        certificate = start.certificate
+        if certificate is None:
+            certificate = _read_certificate(start.lifeline_fd)
         self._loop.add_reader(start.lifeline_fd, self._end, "the driver is gone", 3)
         self._client = await AsyncClient.connect(
             start.addresses, token=start.token, certificate_pem=certificate or None, timeout_s=CONNECT_S
@@ -205,6 +213,7 @@ def engine_process(start: EngineStart, guard_fd: int) -> int:
         return asyncio.run(EngineShell(start, guard_fd, log).run())
     except (KvsError, MachineError, OSError) as error:
         log.error("this engine cannot work: %s", error)
+        print(f"this engine cannot work: {error}", file=sys.stderr, flush=True)
         return 3
     finally:
         used = os.times()

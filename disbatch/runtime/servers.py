@@ -17,6 +17,8 @@ from disbatch.runtime.settings import RunSettings
 from kvsstcp.auth import make_token
 from kvsstcp.infofile import Address, Info, write_info
 
+EVERYWHERE = "0.0.0.0"
+
 
 class ServerPlace(Protocol):
     """`addresses` and `token` are what engines need beside the certificate, which `open` returns."""
@@ -42,8 +44,13 @@ class OwnServer:
         self.token: bytes | None = make_token()
         self.warning = ""
         self._maker = maker
-        self._sock = listen(settings.use_address, "--use-address")
+        everywhere = settings.remote and settings.use_address is None
+        self._sock = listen((EVERYWHERE, 0) if everywhere else settings.use_address, "--use-address")
         self.addresses: tuple[Address, ...] = (_address(self._sock),)
+        if everywhere:
+            self.addresses = _candidates(self.addresses[0][1])
+        elif settings.use_address is not None:
+            self.addresses = (settings.use_address,)
         self._plain: socket.socket | None = None
         if settings.insecure_kvs is not None:
             self._plain = listen(settings.insecure_kvs, "--insecure-kvs")
@@ -97,6 +104,23 @@ class OtherServer:
         if self._info.token is None:
             found |= {"KVSSTCP_HOST": self._info.host, "KVSSTCP_PORT": str(self._info.port)}
         return found
+
+
+def _candidates(port: int) -> tuple[Address, ...]:
+    """Every address at which engines on other hosts might reach this one; they take the first that proves itself.
+
+    Names come last: on many machines the own name resolves to loopback, or to nothing.
+    """
+    import psutil
+
+    found: dict[Address, None] = {}
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family == socket.AF_INET and not address.address.startswith("127."):
+                found[address.address, port] = None
+    found[socket.gethostname(), port] = None
+    found["127.0.0.1", port] = None
+    return tuple(found)
 
 
 def _address(sock: socket.socket) -> Address:

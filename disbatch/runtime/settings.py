@@ -5,13 +5,17 @@ have yet, are refused here.
 """
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
+from disbatch.contexts import slurm
 from disbatch.contexts.base import Allocation, allocate
 from disbatch.contexts.ssh import LOCALHOST, NODELIST_VARIABLE, parse_hosts
 from disbatch.core.errors import UsageError
+from disbatch.core.model import NodeSpec
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Info, info_from_argument, info_from_environment
 
@@ -31,7 +35,6 @@ NOT_YET = {
     "startup_only": "-S/--startup-only",
     "web": "-w/--web",
     "context_task_limit": "-C/--context-task-limit",
-    "fill": "--fill",
     "gpu": "-g/--gpu",
     "retire_cmd": "--retire-cmd",
 }
@@ -66,6 +69,15 @@ class RunSettings:
     use_address: tuple[str, int] | None
     quiet: bool
     dry_run: bool
+
+    @property
+    def remote(self) -> bool:
+        """Whether any engine is to run on another host."""
+        return any(not self.is_local(node) for node in self.allocation.nodes)
+
+    def is_local(self, node: NodeSpec) -> bool:
+        """Whether its engine is forked by the driver."""
+        return self.allocation.launcher == "ssh" and node.name == LOCALHOST
 
 
 def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> RunSettings:
@@ -151,24 +163,27 @@ def _refuse_not_yet(options: argparse.Namespace) -> None:
 def _allocation(options: argparse.Namespace, environ: Mapping[str, str]) -> Allocation:
     if options.ssh_node:
         shares = parse_hosts(options.ssh_node, "-s")
-    elif environ.get("SLURM_JOB_ID"):
-        raise UsageError(
-            "this is a Slurm job, and running on the nodes of one is not available yet in this version;"
-            " -s localhost:N runs on this node"
-        )
+    elif slurm.in_job(environ):
+        return _slurm_allocation(options, environ)
     elif environ.get(NODELIST_VARIABLE):
         shares = parse_hosts([environ[NODELIST_VARIABLE]], NODELIST_VARIABLE)
     else:
-        cores = os.cpu_count() or 1
+        count = os.cpu_count() or 1
         raise UsageError(
-            f"nothing to run on: say how many cores may be used, for example -s localhost:{cores}"
+            f"nothing to run on: say how many cores may be used, for example -s localhost:{count}"
         )
-    for share in shares:
-        if share.name != LOCALHOST:
-            raise UsageError(
-                f"host {share.name!r}: other hosts than localhost are not available yet in this version"
-            )
-    return allocate(shares, options.cpus_per_task, options.tasks_per_node, options.label or "SSH0")
+    cores = options.cpus_per_task or Fraction(1)
+    return allocate(shares, cores, options.tasks_per_node, options.label or "SSH0")
+
+
+def _slurm_allocation(options: argparse.Namespace, environ: Mapping[str, str]) -> Allocation:
+    from disbatch.runtime.slurmcalls import expand_node_list
+
+    nodes = expand_node_list(slurm.node_list(environ))
+    shares, cores, warnings = slurm.shares(environ, nodes, options.cpus_per_task, fill=options.fill)
+    label = options.label or f"J{environ[slurm.JOB_VARIABLE]}"
+    found = allocate(shares, cores, options.tasks_per_node, label)
+    return dataclasses.replace(found, warnings=(*warnings, *found.warnings), launcher="slurm")
 
 
 def _kvsserver(options: argparse.Namespace, environ: Mapping[str, str]) -> Info | None:

@@ -11,7 +11,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 
-from disbatch.contexts.ssh import LOCALHOST
+from disbatch.contexts import slurm, ssh
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import Ending
 from disbatch.core.engine import EngineConfig
@@ -24,13 +24,15 @@ from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.driver import DriverShell, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
 from disbatch.runtime.files import RunFiles, claim, make_job_id
-from disbatch.runtime.launches import Launched
+from disbatch.runtime.launches import Launched, LaunchOrder
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.prepare import open_resume, open_source
+from disbatch.runtime.remote import engine_argv, engine_order
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import GRACE_S, FeedSettings, RunSettings
+from disbatch.runtime.slurmcalls import srun_options
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from kvsstcp.errors import KvsError
 
@@ -94,7 +96,10 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         if text:
             log.info(text)
     kvs, pem = stage.server.open(files, log)
-    os.write(lifeline, pem + LIFELINE_MARK)  # for the one engine on this host; others read the info file
+    with contextlib.suppress(
+        BrokenPipeError
+    ):  # there may be no engine on this host; others read the info file
+        os.write(lifeline, pem + LIFELINE_MARK)
     config = DriverConfig(stage.did, socket.gethostname(), os.getpid(), settings.fail_fast)
     core = DriverCore(config, resume.judge if resume else None)
     feed = None
@@ -102,7 +107,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
     shell = DriverShell(core, stage.source, resume, kvs, log, view, files.status)
     try:
-        ending = asyncio.run(shell.run(stage.status_fd, engines, [], feed))
+        ending = asyncio.run(shell.run(stage.status_fd, engines, _orders(stage), feed))
     finally:
         os.close(lifeline)
         if resume:
@@ -127,8 +132,11 @@ def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
     gc.set_threshold(50_000, 20, 20)
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     close_fds = (*stage.server.descriptors(), stage.status_fd, write_end)
-    nodes = stage.settings.allocation.nodes
-    engines = [_start_engine(rank, node, stage, read_end, close_fds) for rank, node in enumerate(nodes)]
+    engines = [
+        _start_engine(rank, node, stage, read_end, close_fds)
+        for rank, node in enumerate(stage.settings.allocation.nodes)
+        if stage.settings.is_local(node)
+    ]
     os.close(read_end)
     return engines, write_end
 
@@ -137,18 +145,53 @@ def _start_engine(
     rank: int, node: NodeSpec, stage: _Stage, lifeline_fd: int, close_fds: tuple[int, ...]
 ) -> Launched:
     settings, files = stage.settings, stage.files
-    name = socket.gethostname() if node.name == LOCALHOST else node.name
+    name = socket.gethostname()
     label = settings.allocation.label
     start = EngineStart(
         config=EngineConfig(secrets.token_hex(8), rank, name, node.slots, GRACE_S),
         did=stage.did,
         addresses=stage.server.addresses,
         token=stage.server.token,
+        certificate=None,
         lifeline_fd=lifeline_fd,
         log=files.engine_log(name, label),
         loglevel=settings.loglevel,
         job_id=files.job_id,
         task_name=settings.task_name,
         cores_per_task=node.cores_per_task,
+        environ={},
+        environ_drops=(),
     )
     return Launched(rank, name, node.slots, label, fork_engine(start, close_fds))
+
+
+def _orders(stage: _Stage) -> list[LaunchOrder]:
+    """How the engines of other hosts are started, once the KVS serves."""
+    settings, files = stage.settings, stage.files
+    allocation = settings.allocation
+    in_slurm = allocation.launcher == "slurm"
+    environ = slurm.launch_environ(os.environ, srun_options(os.environ)) if in_slurm else dict(os.environ)
+    orders = []
+    for rank, node in enumerate(allocation.nodes):
+        if settings.is_local(node):
+            continue
+        order = engine_order(
+            node,
+            rank,
+            files.kvsinfo,
+            stage.did,
+            files.engine_log(node.name, allocation.label),
+            grace_s=GRACE_S,
+            loglevel=settings.loglevel,
+            job_id=files.job_id,
+            task_name=settings.task_name,
+            environ=slurm.job_environ(os.environ) if in_slurm else {},
+            environ_drops=slurm.task_drops() if in_slurm else (),
+        )
+        engine = engine_argv(order)
+        if in_slurm:
+            argv = slurm.launch_argv(node.name, engine)
+        else:
+            argv = ssh.launch_argv(node.name, os.getcwd(), engine)
+        orders.append(LaunchOrder(rank, node.name, node.slots, allocation.label, argv, environ))
+    return orders

@@ -173,12 +173,15 @@ class NetBed:
 
     def environment(self) -> dict[str, str]:
         """What `start` and `exec` give a process: no Slurm, no run of disBatch, the path of a plain login."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "DISBATCH", "KVSSTCP", "SSH_"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "DISBATCH", "KVSSTCP", "SSH_"))
+        }
         return kept | {"PATH": HOST_PATH}
 
     def logs(self) -> str:
         return "\n".join(
-            f"--- {path}\n{path.read_text(errors='replace')[-4000:]}" for path in sorted(self.path.glob("*.log"))
+            f"--- {path}\n{path.read_text(errors='replace')[-4000:]}"
+            for path in sorted(self.path.glob("*.log"))
         )
 
     def wait(self, condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
@@ -191,7 +194,9 @@ class NetBed:
         for host, process in self._host_processes.items():
             with contextlib.suppress(ProcessLookupError):
                 # The first process of a pid namespace takes all others with it, and is not gone before they are.
-                os.kill(self._first_pids[host], signal.SIGKILL) if host in self._first_pids else process.kill()
+                os.kill(
+                    self._first_pids[host], signal.SIGKILL
+                ) if host in self._first_pids else process.kill()
             process.wait()
         for process in [*self._started, *([self._bridge] if self._bridge else [])]:
             process.kill()
@@ -200,7 +205,9 @@ class NetBed:
                 if pipe is not None:
                     pipe.close()
         shutil.rmtree(self.path)
-        assert not self._cable or not Path("/sys/class/net", self._cable).exists(), f"{self._cable} is still there"
+        assert not self._cable or not Path("/sys/class/net", self._cable).exists(), (
+            f"{self._cable} is still there"
+        )
 
     def _start_bridge(self) -> None:
         self._bridge = subprocess.Popen(
@@ -233,7 +240,9 @@ class NetBed:
                 self._cable, self._subnet = cable, number
                 return
             assert "File exists" in made.stderr, made.stderr
-        raise AssertionError("each of the 256 interfaces disbatch0 to disbatch255 exists: remove them by `ip link del`")
+        raise AssertionError(
+            "each of the 256 interfaces disbatch0 to disbatch255 exists: remove them by `ip link del`"
+        )
 
     def _start_host(self, host: str) -> None:
         names = [f"{self.address(other)} {other}" for other in self.hosts if other != host]

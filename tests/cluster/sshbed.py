@@ -1,6 +1,7 @@
 """Three hosts with a real sshd each, and an `ssh` that knows them.
 
-Keys, known hosts and configuration are in the bed's own folder; nothing of the user's or the machine's is read.
+Keys, known hosts, configuration and the sessions' HOME are in the bed's own folder; nothing of the user's or the
+machine's is read.
 """
 
 import os
@@ -23,6 +24,7 @@ UseDNS no
 PidFile none
 PrintMotd no
 LogLevel VERBOSE
+SetEnv HOME={path}/home
 """
 
 CLIENT_HOST = """\
@@ -87,11 +89,25 @@ class SshBed(NetBed):
 
     def _write_files(self) -> None:
         for name in ("user", *self.hosts):
-            checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.path / f"{name}.key")])
+            checked(
+                [
+                    "ssh-keygen",
+                    "-q",
+                    "-t",
+                    "ed25519",
+                    "-N",
+                    "",
+                    "-C",
+                    name,
+                    "-f",
+                    str(self.path / f"{name}.key"),
+                ]
+            )
         known = [f"{host} {(self.path / f'{host}.key.pub').read_text()}" for host in self.hosts]
         (self.path / "known_hosts").write_text("".join(known))
         entries = [CLIENT_HOST.format(host=host, address=self.address(host)) for host in self.hosts]
         self.config.write_text("".join(entries) + CLIENT_CONFIG.format(path=self.path))
+        (self.path / "home").mkdir()
         self.bin.mkdir()
         wrapper = Path(self.bin, "ssh")
         wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {self.config} "$@"\n')

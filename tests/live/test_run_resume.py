@@ -128,6 +128,16 @@ def test_force_resume_goes_by_ids(bench: Bench) -> None:
     assert bench.row(0, "next_status.txt").command == "echo a"
 
 
+def test_the_resume_command_of_a_forced_resume_works_too(bench: Bench) -> None:
+    """The copied lines still hold the old commands, so it has to be forced again."""
+    first(bench, "echo a\n[ -e ok ]\n")
+    result = again(bench, "--force-resume", "-R", tasks="echo b\n[ -e ok ]\n")
+    bench.file("ok", "")
+    done = bench.shell(result.resume)
+    assert done.code == 0, done.err
+    assert [row.returncode for row in bench.rows("next.2_status.txt")] == [0, 0]
+
+
 def test_a_torn_line_is_ignored_with_a_note(bench: Bench) -> None:
     first(bench, "touch a\ntouch b\n")
     content = (bench.path / "run_status.txt").read_bytes()

@@ -27,4 +27,3 @@ def test_at_most_eight_more_tries(bench: Bench) -> None:
     text = example.replace("% 5", "% 1000").split("assert run_all")[0] + "print(run_all([1]))\n"
     done = bench.start(program=[sys.executable, str(bench.file("example.py", text))]).end()
     assert done.out == "{1: (74, 9)}\n", done.err
-

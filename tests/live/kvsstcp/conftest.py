@@ -16,8 +16,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     words = {name: pyfuncitem.funcargs[name] for name in names}
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(_checked(pyfuncitem.obj(**words)), debug=False)
-    assert len(os.listdir("/proc/self/fd")) == before, "the test left a descriptor open"
+    assert len(os.listdir("/proc/self/fd")) <= before, f"the test left a descriptor open: {_descriptors()}"
     return True
+
+
+def _descriptors() -> list[str]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.append(f"{name}: {os.readlink(f'/proc/self/fd/{name}')}")
+        except FileNotFoundError:
+            pass  # The one that lists the folder.
+    return found
 
 
 async def _checked(test: Any) -> None:

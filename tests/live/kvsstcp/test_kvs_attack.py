@@ -156,7 +156,7 @@ async def test_disconnects_in_the_middle_of_the_handshake(certificate: Certifica
 async def test_five_hundred_half_open_connections(
     certificate: Certificate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = QUICK._replace(handshake_s=1.0)
+    limits = QUICK._replace(handshake_s=3.0)
     async with serving(limits, TOKEN, certificate) as (server, address):
         idle = [await Stranger.come(address) for _ in range(500)]
         await until(lambda: server.connection_count == 500, "all to be there")
@@ -164,7 +164,7 @@ async def test_five_hundred_half_open_connections(
         await until(lambda: server.connection_count == 0, "the deadline to end them")
         for stranger in idle:
             await stranger.vanish()
-    assert "no proof of the token within 1 s" in caplog.text
+    assert "no proof of the token within 3 s" in caplog.text
     assert len(caplog.records) < 100, "the log is not a stranger's to fill"
 
 

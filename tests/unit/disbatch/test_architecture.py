@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "disbatch.cli": set(),
     "disbatch.contexts": {"hostlist"},
     "disbatch.monitor": {"rich", "textual", "aiohttp", "plotly", "psutil"},
-    "disbatch.runtime": {"psutil"},
+    "disbatch.runtime": {"psutil", "hostlist"},
     "kvsstcp": {"cryptography"},
 }
 

@@ -550,7 +550,7 @@ def test_an_engine_lost_before_it_signed_in_is_said() -> None:
 
     d.happens(EngineLaunched(0, "node0", 1, "SSH0"))
     d.exits(0, "exit code 70")
-    assert over(d) is Ending.NO_ENGINE and "signed in" in d.texts("error")
+    assert over(d) is Ending.NO_ENGINE and "could be started" in d.texts("error")
 
 
 def test_an_engine_lost_while_all_tasks_got_done_does_not_matter() -> None:

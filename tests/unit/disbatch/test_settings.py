@@ -133,8 +133,9 @@ def test_a_wrong_host_is_quoted(item: str) -> None:
     assert repr(item) in text and "DISBATCH_SSH_NODELIST" in text
 
 
-def test_other_hosts_have_to_wait() -> None:
-    assert "'otherhost'" in refusal("-s", "localhost:1,otherhost:2", "Tasks")
+def test_other_hosts_stand_in_the_order_given() -> None:
+    nodes = settings("-s", "localhost:1,otherhost:2", "Tasks").allocation.nodes
+    assert [(node.name, node.slots) for node in nodes] == [("localhost", 1), ("otherhost", 2)]
 
 
 def test_a_folder_is_no_task_file(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsstcp.errors import MachineError, UsageError
@@ -24,6 +24,7 @@ PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 addresses = st.tuples(st.sampled_from(("node1", "10.0.0.1", "fe80::1")), st.integers(1, 65535))
 
 
+@settings(deadline=None)
 @given(
     st.lists(addresses, min_size=1, max_size=4, unique=True),
     st.none() | st.binary(min_size=32, max_size=32),

@@ -4,7 +4,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsstcp.dumps import json_dump, pickle_dump
@@ -53,6 +53,7 @@ steps = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(steps, max_size=60))
 def test_the_store_does_what_the_model_does(sequence) -> None:
     store, model, out = Store(), Model(), []

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsstcp import wire
@@ -47,6 +47,7 @@ requests = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(requests, max_size=6), st.lists(st.integers(0, 500), max_size=8))
 def test_requests_cut_anywhere_come_out_whole(sent: list[Request], cuts: list[int]) -> None:
     data = b"".join(map(encoded, sent))
@@ -58,6 +59,7 @@ def test_requests_cut_anywhere_come_out_whole(sent: list[Request], cuts: list[in
     assert decoder.error is None and decoder.held_bytes == 0 and not decoder.unfinished
 
 
+@settings(deadline=None)
 @given(st.lists(requests, max_size=4))
 def test_requests_byte_by_byte(sent: list[Request]) -> None:
     data = b"".join(map(encoded, sent))
@@ -66,6 +68,7 @@ def test_requests_byte_by_byte(sent: list[Request]) -> None:
     assert got == sent
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_any_bytes_end_in_requests_or_a_named_error(data: bytes, step: int) -> None:
     decoder = wire.RequestDecoder(Limits(key_bytes=20, value_bytes=50))
@@ -129,6 +132,7 @@ replies = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(replies, max_size=6), st.integers(1, 40))
 def test_replies_cut_anywhere_come_out_whole(sent: list[tuple[bytes, Value | None]], step: int) -> None:
     decoder, data = wire.ReplyDecoder(), b""

@@ -1,0 +1,136 @@
+"""The Slurm context: the nodes of the job that disBatch runs in, and `srun` as what starts an engine on each.
+
+Pure: the environment comes in as a mapping, the expanded node list as a list. What was measured about `srun` stands
+beside each option.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from disbatch.contexts.base import NodeShare
+from disbatch.core.errors import UsageError
+
+JOB_VARIABLE = "SLURM_JOB_ID"
+OPTIONS_FILE_VARIABLE = "DISBATCH_SLURM_SRUN_OPTIONS_FILE"
+
+# What srun may know of the job; any other variable of Slurm is an option in disguise: leaked bindings kill the steps
+# of tasks, leaked GPU requests make the launch fail.
+_LAUNCH_KEEPS = frozenset(
+    ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME", "SLURM_WORKING_CLUSTER")
+)
+_LAUNCH_DROPS = ("SLURM_", "SBATCH_", "SALLOC_", "SRUN_")
+# What a task must not inherit from the step that its engine runs in, or its own srun would think itself inside it.
+_TASK_DROPS = (
+    "SLURM_STEP",
+    "SLURM_CPU_BIND",
+    "SLURM_MEM_BIND",
+    "SLURM_SRUN_COMM_",
+    "SLURM_LAUNCH_NODE_IPADDR",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_GTIDS",
+    "SLURM_TASK_PID",
+    "PMI",
+)
+_JOB_PREFIXES = ("SLURM_", "SBATCH_", "SALLOC_")
+_REPEATED = re.compile(r"([0-9]+)(?:\(x([0-9]+)\))?\Z")
+
+
+def in_job(environ: Mapping[str, str]) -> bool:
+    """Whether this is a Slurm job (or a shell of salloc)."""
+    return bool(environ.get(JOB_VARIABLE))
+
+
+def node_list(environ: Mapping[str, str]) -> str:
+    """The job's nodes in Slurm's own notation. Raises UsageError when the environment has none."""
+    text = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST")
+    if not text:
+        raise UsageError(
+            "this looks like a Slurm job (SLURM_JOB_ID is set), but SLURM_JOB_NODELIST is not there"
+        )
+    return text
+
+
+def counts(text: str, variable: str) -> list[int]:
+    """`4(x2),3` as [4, 4, 3]. Raises UsageError that names the variable."""
+    values: list[int] = []
+    for item in text.split(","):
+        match = _REPEATED.match(item.strip())
+        if match is None:
+            raise UsageError(f"{variable}={text}: not a list of counts like 4(x2),3")
+        values += [int(match[1])] * int(match[2] or 1)
+    return values
+
+
+def shares(
+    environ: Mapping[str, str], nodes: Sequence[str], cores_per_task: Fraction | None, *, fill: bool
+) -> tuple[list[NodeShare], Fraction, list[str]]:
+    """For each node the cores that tasks may use; the cores for each task; what the user should know.
+
+    A node's cores are its number of Slurm tasks times the CPUs for each (so that `-n 20 --ntasks-per-node 5` is 5 slots
+    on each of 4 nodes), with `fill` all that the job has there. `cores_per_task` is disBatch's -c, None when not given:
+    then Slurm's own -c holds. Raises UsageError when the lists do not fit.
+    """
+    given = environ.get("SLURM_CPUS_PER_TASK", "")
+    slurm_cores = int(given) if given.isdigit() and int(given) > 0 else 1
+    tasks = counts(environ.get("SLURM_TASKS_PER_NODE", "1"), "SLURM_TASKS_PER_NODE")
+    cpus = counts(environ.get("SLURM_JOB_CPUS_PER_NODE", ""), "SLURM_JOB_CPUS_PER_NODE")
+    if len(tasks) == 1:
+        tasks *= len(nodes)
+    if not len(nodes) == len(tasks) == len(cpus):
+        raise UsageError(
+            f"SLURM_JOB_NODELIST has {len(nodes)} nodes, SLURM_TASKS_PER_NODE {len(tasks)}, "
+            f"SLURM_JOB_CPUS_PER_NODE {len(cpus)}: they do not fit together"
+        )
+    warnings: list[str] = []
+    if cores_per_task is not None and given and cores_per_task != slurm_cores:
+        warnings.append(
+            f"-c {float(cores_per_task):g} of disBatch and {slurm_cores} CPUs per task of Slurm differ: "
+            f"{float(cores_per_task):g} holds"
+        )
+    rows = []
+    for name, task_count, cpu_count in zip(nodes, tasks, cpus, strict=True):
+        asked = task_count * slurm_cores
+        rows.append(NodeShare(name, max(asked, cpu_count) if fill else asked))
+    return rows, cores_per_task or Fraction(slurm_cores), warnings
+
+
+def launch_argv(node: str, engine: Sequence[str]) -> tuple[str, ...]:
+    """The command that runs `engine` on a node of the job.
+
+    --overlap: without it a task's own srun waits for ever. --mem=0: all memory of the job there. --cpu-bind=none: all
+    its CPUs; --exact or -c would take some away.
+    """
+    options = ("--quiet", "--export=ALL", "--overlap", "--mem=0", "--cpu-bind=none", "-N1", "-n1", "-w", node)
+    return ("srun", *options, *engine)
+
+
+def launch_environ(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
+    """The environment of srun; `options` are the user's own, from the file that DISBATCH_SLURM_SRUN_OPTIONS_FILE names."""
+    kept = {k: v for k, v in environ.items() if k in _LAUNCH_KEEPS or not k.startswith(_LAUNCH_DROPS)}
+    return {**kept, **options}
+
+
+def options_file(text: str, path: str) -> dict[str, str]:
+    """The `NAME=VALUE` lines of the user's options file. Raises UsageError that names file and line."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.strip()
+        if not bare or bare.startswith("#"):
+            continue
+        name, equals, value = bare.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"{path}, line {number}: NAME=VALUE is needed: {line}")
+        found[name] = value
+    return found
+
+
+def job_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a task gets of the job's own variables: all that the driver had, not those of the engine's step."""
+    return {k: v for k, v in environ.items() if k.startswith(_JOB_PREFIXES) and not k.startswith(_TASK_DROPS)}
+
+
+def task_drops() -> tuple[str, ...]:
+    """Beginnings of the names that an engine takes out of the environment of its tasks."""
+    return _TASK_DROPS

@@ -1,0 +1,76 @@
+"""An engine that was started by a command on some node: it reads the run's info file and serves until it is told to go.
+
+`python -c BOOTSTRAP ROOT ORDER`, where ORDER is a JSON object without anything secret. Standard input is the lifeline:
+when it ends, the driver, or the way to it, is gone.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from disbatch.core.engine import EngineConfig
+from disbatch.core.model import NodeSpec
+from disbatch.runtime.engine import EngineStart, engine_process
+from disbatch.runtime.guard import run_guarded
+from kvsstcp.errors import KvsError
+from kvsstcp.infofile import Address, read_info
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BOOTSTRAP = "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.runtime.remote import main; sys.exit(main())"
+
+
+def engine_argv(order: Mapping[str, Any]) -> tuple[str, ...]:
+    """The command that starts an engine on a node that sees this interpreter and this folder."""
+    return (sys.executable, "-c", BOOTSTRAP, os.environ.get("DISBATCH_ROOT") or ROOT, json.dumps(dict(order)))
+
+
+def engine_order(
+    node: NodeSpec, rank: int, info_path: str, did: str, log: str, **rest: object
+) -> dict[str, Any]:
+    """What such an engine has to know. `rest` are the fields of EngineStart that are the same for all."""
+    return {
+        "rank": rank,
+        "node": node.name,
+        "slots": node.slots,
+        "cores_per_task": node.cores_per_task,
+        "info": os.path.abspath(info_path),
+        "did": did,
+        "log": os.path.abspath(log),
+        **rest,
+    }
+
+
+def main() -> int:
+    order = json.loads(sys.argv[1])
+    try:
+        info = read_info(order["info"])
+    except KvsError as error:
+        print(f"this node does not see the files of the run: {error}", file=sys.stderr)
+        return 3
+    start = EngineStart(
+        config=EngineConfig(
+            os.urandom(8).hex(), order["rank"], order["node"], order["slots"], order["grace_s"]
+        ),
+        did=order["did"],
+        addresses=(*info.addresses, *_client_address(os.environ, info.port)),
+        token=info.token,
+        certificate=info.certificate_pem,
+        lifeline_fd=0,
+        log=order["log"],
+        loglevel=order["loglevel"],
+        job_id=order["job_id"],
+        task_name=order["task_name"],
+        cores_per_task=order["cores_per_task"],
+        environ=order["environ"],
+        environ_drops=tuple(order["environ_drops"]),
+    )
+    code = run_guarded(lambda guard_fd: engine_process(start, guard_fd))
+    return code if code >= 0 else 128 - code
+
+
+def _client_address(environ: Mapping[str, str], port: int) -> tuple[Address, ...]:
+    """The address from which ssh came: where the driver's name says something wrong, that one is right."""
+    words = environ.get("SSH_CONNECTION", "").split()
+    return ((words[0], port),) if words else ()

@@ -1,0 +1,267 @@
+"""A Slurm of three nodes with 4 CPUs each: a slurmd on each of three hosts, munged and slurmctld on a fourth.
+
+The hosts are those of `netbed`, so that each has its own name and address, 127.0.0.1 leads to no other, and two beds
+share no port. Configuration, key, sockets, spool and logs are in the bed's own folder.
+
+There is no accounting. Slurm then accepts one shrink of a job and refuses the next for more than a minute.
+"""
+
+import contextlib
+import os
+import pwd
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from netbed import NetBed, checked, missing_programs, why_no_hosts
+
+HEAD = "head"
+NODES = ("node1", "node2", "node3")
+PROGRAMS = (
+    "slurmctld",
+    "slurmd",
+    "sbatch",
+    "salloc",
+    "srun",
+    "scontrol",
+    "scancel",
+    "squeue",
+    "munged",
+    "munge",
+)
+OVER = frozenset(
+    {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE"}
+)
+
+SLURM_CONFIG = """\
+ClusterName=disbatch
+SlurmctldHost={head}({address})
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={path}/munge/socket
+CredType=cred/munge
+StateSaveLocation={path}/state
+SlurmctldPidFile={path}/slurmctld.pid
+SlurmctldLogFile={path}/slurmctld.log
+SlurmdSpoolDir={path}/%n.spool
+SlurmdPidFile={path}/%n.pid
+SlurmdLogFile={path}/%n.slurmd.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+JobCompType=jobcomp/none
+AccountingStorageType=accounting_storage/none
+MailProg=/bin/true
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+# Jobs start when they can, not at the next round of the scheduler.
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
+ReturnToService=2
+KillWait={kill_wait_s}
+GresTypes=gpu
+{nodes}
+PartitionName=main Nodes=node[1-3] Default=YES MaxTime=INFINITE State=UP
+"""
+
+# Slurm divides GPUs and sets their variables whatever their files are; these are empty.
+GRES_CONFIG = """\
+NodeName=node[1-3] Name=gpu File={path}/gpu[0-1]
+"""
+
+KILL_WAIT_S = 10
+
+
+def why_no_slurm() -> str | None:
+    if reason := why_no_hosts() or missing_programs(*PROGRAMS):
+        return reason
+    try:
+        pwd.getpwnam("munge")
+    except KeyError:
+        return "there is no user munge, as whom munged runs"
+    return None
+
+
+class SlurmBed(NetBed):
+    """`environ` is what a Slurm command needs: SLURM_CONF, and the caller's environment without its own Slurm job."""
+
+    def __init__(self) -> None:
+        super().__init__((HEAD, *NODES))
+        self.config = self.path / "slurm.conf"
+        try:
+            self._start_munged()
+            self._start_slurmctld()
+            for node in NODES:
+                self._daemon(node, "slurmd", "-D", "-N", node)
+            self.wait_idle()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def environ(self) -> dict[str, str]:
+        foreign = ("SLURM", "SBATCH", "SALLOC", "SRUN", "DISBATCH", "KVSSTCP")
+        return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {
+            "SLURM_CONF": str(self.config)
+        }
+
+    def command(
+        self, *argv: str, cwd: str | Path | None = None, seconds: float = 30.0, **more: object
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs a Slurm command here, on the driver's machine; its exit code is the caller's to judge."""
+        return subprocess.run(
+            argv, cwd=cwd, capture_output=True, text=True, timeout=seconds, **({"env": self.environ} | more)  # type: ignore[call-overload]
+        )  # fmt: skip
+
+    def sbatch(self, script: str | Path, *options: str, cwd: str | Path) -> int:
+        """Submits a job, with the text of its script or the path of one; returns its id. Its output goes to slurm-ID.out in `cwd`."""
+        text = script.read_text() if isinstance(script, Path) else script
+        if not text.startswith("#!"):
+            text = "#!/bin/bash\n" + text
+        return self._submitted(["sbatch", "--parsable", *options], cwd, text)
+
+    def sbatch_args(self, *arguments: str, cwd: str | Path) -> int:
+        """Submits as a person does: `sbatch_args("-n", "20", "disBatch", "Tasks", cwd=…)`. Returns the job's id."""
+        return self._submitted(["sbatch", "--parsable", *arguments], cwd, "")
+
+    def _submitted(self, argv: Sequence[str], cwd: str | Path, stdin: str) -> int:
+        done = subprocess.run(argv, cwd=cwd, env=self.environ, input=stdin, capture_output=True, text=True)
+        assert done.returncode == 0, (
+            f"{shlex.join(argv)} ended with {done.returncode}\n{done.stderr}{self.logs()}"
+        )
+        return int(done.stdout.split(";")[0])
+
+    def salloc(
+        self, options: Sequence[str], command: Sequence[str], *, cwd: str | Path, seconds: float = 60.0
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs a command here within an allocation, to its end."""
+        return self.command("salloc", "--quiet", *options, *command, cwd=cwd, seconds=seconds)
+
+    def job(self, job_id: int) -> dict[str, str]:
+        """What `scontrol show job` says, by name; empty for a job that is not known."""
+        done = self.command("scontrol", "--oneliner", "show", "job", str(job_id))
+        return fields(done.stdout.splitlines()[0]) if done.returncode == 0 and done.stdout.strip() else {}
+
+    def nodes_of(self, job_id: int) -> list[str]:
+        return self.hostnames(self.job(job_id).get("NodeList", ""))
+
+    def hostnames(self, node_list: str) -> list[str]:
+        """The names that a node list such as `node[1,3]` stands for."""
+        if node_list in ("", "(null)"):
+            return []
+        return checked_with(self.environ, ["scontrol", "show", "hostnames", node_list]).split()
+
+    def wait_job(
+        self, job_id: int, states: str | Iterable[str] = OVER, seconds: float = 30.0
+    ) -> dict[str, str]:
+        """Returns the job when it is in one of the states (by default: over); fails at once when it is over in another."""
+        wanted = {states} if isinstance(states, str) else set(states)
+
+        def there() -> bool:
+            state = self.job(job_id)["JobState"]
+            assert state in wanted or state not in OVER, (
+                f"job {job_id} is {state}\n{self.job(job_id)}\n{self.logs()}"
+            )
+            return state in wanted
+
+        self.wait(there, f"job {job_id} is {' or '.join(sorted(wanted))}", seconds)
+        return self.job(job_id)
+
+    def cancel(self, job_id: int, *options: str) -> None:
+        checked_with(self.environ, ["scancel", *options, str(job_id)])
+
+    def cancel_all(self, seconds: float = 30.0) -> None:
+        """Ends every job, not gently, and returns when the nodes are free."""
+        ids = checked_with(self.environ, ["squeue", "--noheader", "--format=%A"]).split()
+        if ids:
+            # KILL to the steps and the script first: a test's stubborn tasks would use up KillWait.
+            for whom in (["--signal=KILL"], ["--signal=KILL", "--batch"], []):
+                self.command("scancel", "--quiet", *whom, *ids)
+        self.wait_idle(seconds)
+
+    def wait_idle(self, seconds: float = 30.0) -> None:
+        self.wait(lambda: set(self.node_states().values()) == {"idle"}, "all nodes are idle", seconds)
+
+    def node_states(self) -> dict[str, str]:
+        done = self.command("sinfo", "--noheader", "--Node", "--format=%N %T")
+        return dict(line.split() for line in done.stdout.splitlines())
+
+    def close(self) -> None:
+        with contextlib.suppress(AssertionError, OSError, subprocess.TimeoutExpired):
+            # salloc and srun of a test run here, outside the hosts: they end with their jobs.
+            self.command("scancel", "--quiet", "--user=root", seconds=5.0)
+        super().close()
+
+    def _daemon(self, host: str, *argv: str) -> "subprocess.Popen[bytes]":
+        with open(self.path / f"{host}.{argv[0]}.out.log", "wb") as log:
+            return self.start(host, argv, env={"SLURM_CONF": str(self.config)}, stdout=log, stderr=log)
+
+    def _start_munged(self) -> None:
+        """As user munge, with all its files in a folder that only this user may change, as munged demands."""
+        folder = self.path / "munge"
+        folder.mkdir()
+        key = folder / "key"
+        key.write_bytes(os.urandom(128))
+        for path, mode in ((folder, 0o755), (key, 0o400)):
+            path.chmod(mode)
+            shutil.chown(path, "munge", "munge")
+        files = {
+            "socket": "socket",
+            "key-file": "key",
+            "log-file": "log",
+            "pid-file": "pid",
+            "seed-file": "seed",
+        }
+        options = [f"--{option}={folder / name}" for option, name in files.items()]
+        as_munge = ["setpriv", "--reuid", "munge", "--regid", "munge", "--clear-groups"]
+        self._answers(
+            self._daemon(HEAD, *as_munge, "munged", "--foreground", "--origin=127.0.0.1", *options),
+            "munge",
+            "--no-input",
+            f"--socket={folder / 'socket'}",
+        )
+
+    def _start_slurmctld(self) -> None:
+        nodes = [
+            f"NodeName={node} NodeAddr={self.address(node)} CPUs=4 RealMemory=2000 Gres=gpu:2"
+            for node in NODES
+        ]
+        self.config.write_text(
+            SLURM_CONFIG.format(
+                path=self.path,
+                head=HEAD,
+                address=self.address(HEAD),
+                kill_wait_s=KILL_WAIT_S,
+                nodes="\n".join(nodes),
+            )
+        )
+        (self.path / "gres.conf").write_text(GRES_CONFIG.format(path=self.path))
+        for name in ("gpu0", "gpu1"):
+            (self.path / name).touch()
+        # -i: there is no state yet.
+        self._answers(self._daemon(HEAD, "slurmctld", "-D", "-i"), "scontrol", "ping")
+
+    def _answers(self, daemon: "subprocess.Popen[bytes]", *question: str) -> None:
+        def ready() -> bool:
+            assert daemon.poll() is None, f"{daemon.args!r} has ended with {daemon.returncode}\n{self.logs()}"
+            return self.command(*question).returncode == 0
+
+        self.wait(ready, f"`{shlex.join(question)}` succeeds")
+
+
+def fields(line: str) -> dict[str, str]:
+    """One line of `scontrol --oneliner`, by name. A value may contain blanks (Command=, Comment=), a name does not."""
+    found: dict[str, str] = {}
+    for match in re.finditer(r"(?:^|\s)([A-Za-z_:/]+)=(.*?)(?=\s+[A-Za-z_:/]+=|\s*$)", line):
+        found.setdefault(match[1], match[2])
+    return found
+
+
+def checked_with(environ: dict[str, str], argv: Sequence[str]) -> str:
+    return checked(["env", "-i", *(f"{name}={value}" for name, value in environ.items()), *argv])

@@ -1,0 +1,102 @@
+"""The Slurm context: slots from the job's variables, the environment of srun and of tasks."""
+
+from fractions import Fraction
+
+import pytest
+
+from disbatch.contexts import slurm
+from disbatch.contexts.base import allocate
+from disbatch.core.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "values"), [("4", [4]), ("4(x2),3", [4, 4, 3]), ("1,2(x1)", [1, 2]), ("16(x3)", [16] * 3)]
+)
+def test_lists_of_counts(text: str, values: list[int]) -> None:
+    assert slurm.counts(text, "V") == values
+
+
+@pytest.mark.parametrize("text", ["", "x", "4(x", "4,,3", "-1", "4(2)"])
+def test_a_list_that_is_none_names_the_variable(text: str) -> None:
+    with pytest.raises(UsageError, match="SLURM_JOB_CPUS_PER_NODE"):
+        slurm.counts(text, "SLURM_JOB_CPUS_PER_NODE")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "cpus", "per_task", "c", "t", "fill", "slots"),
+    [
+        # tasks and CPUs per node, Slurm's -c, disBatch's -c, -t, --fill -> slots of each node
+        ("5(x4)", "5(x4)", "", None, None, False, [5, 5, 5, 5]),
+        ("3,2", "4,2", "", None, None, False, [3, 2]),
+        ("3,2", "4,2", "", None, None, True, [4, 2]),
+        ("2(x2)", "8(x2)", "4", None, None, False, [2, 2]),
+        ("2(x2)", "8(x2)", "4", "2", None, False, [4, 4]),
+        ("2(x2)", "8(x2)", "4", "0.5", None, False, [16, 16]),
+        ("5(x2)", "5(x2)", "", None, 2, False, [2, 2]),
+        ("1", "16", "", None, None, False, [1]),
+        ("1", "16", "", None, None, True, [16]),
+        ("1", "4(x2)", "", None, None, False, [1, 1]),
+    ],
+)
+def test_slots(
+    tasks: str,
+    cpus: str,
+    per_task: str,
+    c: str | None,
+    t: int | None,
+    fill: bool,
+    slots: list[int],
+) -> None:
+    environ = {
+        "SLURM_TASKS_PER_NODE": tasks,
+        "SLURM_JOB_CPUS_PER_NODE": cpus,
+        "SLURM_CPUS_PER_TASK": per_task,
+    }
+    names = [f"n{number}" for number in range(len(slots))]
+    shares, cores, _ = slurm.shares(environ, names, Fraction(c) if c else None, fill=fill)
+    assert [node.slots for node in allocate(shares, cores, t, "J1").nodes] == slots
+
+
+def test_where_both_say_how_many_cores_ours_holds_and_both_are_shown() -> None:
+    environ = {"SLURM_JOB_CPUS_PER_NODE": "8", "SLURM_CPUS_PER_TASK": "4"}
+    _, cores, warnings = slurm.shares(environ, ["n0"], Fraction(2), fill=False)
+    assert cores == 2 and len(warnings) == 1 and "-c 2" in warnings[0] and "4 CPUs" in warnings[0]
+
+
+def test_lists_of_different_lengths_are_an_error() -> None:
+    with pytest.raises(UsageError, match="do not fit"):
+        slurm.shares({"SLURM_JOB_CPUS_PER_NODE": "4,4"}, ["n0", "n1", "n2"], None, fill=False)
+
+
+def test_srun_sees_the_job_and_no_option_in_disguise() -> None:
+    environ = {
+        "PATH": "/bin",
+        "SLURM_JOB_ID": "7",
+        "SLURM_CONF": "c",
+        "SLURM_CPU_BIND": "x",
+        "SRUN_DEBUG": "3",
+    }
+    environ |= {"SBATCH_GRES": "gpu:1", "SALLOC_X": "1", "SLURM_GPUS": "2"}
+    seen = slurm.launch_environ(environ, {"SLURM_CPU_BIND": "none"})
+    assert seen == {"PATH": "/bin", "SLURM_JOB_ID": "7", "SLURM_CONF": "c", "SLURM_CPU_BIND": "none"}
+
+
+def test_tasks_get_the_variables_of_the_job_and_none_of_the_step() -> None:
+    environ = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEPID": "0",
+        "SLURM_NNODES": "2",
+        "HOME": "h",
+    }
+    assert slurm.job_environ(environ) == {"SLURM_JOB_ID": "7", "SLURM_NNODES": "2"}
+    assert all("SLURM_PROCID".startswith(drop) is (drop == "SLURM_PROCID") for drop in slurm.task_drops())
+
+
+def test_the_options_file() -> None:
+    assert slurm.options_file("# mine\n\nSLURM_MPI_TYPE=none\n A=b=c \n", "f") == {
+        "SLURM_MPI_TYPE": "none",
+        "A": "b=c",
+    }
+    with pytest.raises(UsageError, match="f, line 2"):
+        slurm.options_file("A=1\nB\n", "f")
