@@ -142,6 +142,7 @@ class AsyncClient:
         else:
             # A server of old knows no cancel. Whoever asks for the same again takes this over.
             self._abandoned = ((op, key), waiting)
+            waiting.add_done_callback(_retrieve)
 
     def _keep(self, op: bytes, key: bytes, done: "asyncio.Future[Value | None]") -> None:
         if done.cancelled() or done.exception() is not None:

@@ -160,6 +160,9 @@ class Client:
             if found is None:
                 raise
             reply = found
+        except BaseException:  # an interrupt, say: the reply is still to come, and is for nobody
+            self._drop()
+            raise
         if reply is None:
             raise self._lost(f"no value came for {op!r}")
         return reply
@@ -187,7 +190,7 @@ class Client:
             self._decoder.expect(TAKE)
         try:
             return [self._reply(end) for _ in range(count)]
-        except DeadlinePassed:
+        except BaseException:  # replies are still to come, and are for nobody
             self._drop()
             raise
 

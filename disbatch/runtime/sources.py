@@ -146,9 +146,12 @@ class PushedSource:
             deque()
         )  # and whether the line shares the number of the one before
         self._current: Iterator[Item] | None = None  # of the line that is being expanded
+        self._error: TaskFileError | None = None  # of the line behind the items that were just taken
 
     def take(self, count: int) -> list[Item]:
-        """Up to `count` items of what has come. Raises TaskFileError."""
+        """Up to `count` items of what has come. Raises TaskFileError, once the items before the bad line are taken."""
+        if self._error is not None:
+            raise self._error
         taken: list[Item] = []
         while len(taken) < count:
             if self._current is None:
@@ -156,7 +159,13 @@ class PushedSource:
                     break
                 line, is_part = self._lines.popleft()
                 line = self.cleaner.clean(line)
-                self._current = self.stream.feed_part(line) if is_part else self.stream.feed(line)
+                try:
+                    self._current = self.stream.feed_part(line) if is_part else self.stream.feed(line)
+                except TaskFileError as error:
+                    if not taken:
+                        raise
+                    self._error = error
+                    break
             taken += islice(self._current, count - len(taken))
             if len(taken) < count:
                 self._current = None
@@ -165,7 +174,7 @@ class PushedSource:
     @property
     def drained(self) -> bool:
         """Nothing more will come, and `take` has given all that there was."""
-        return self.ended and not self._lines and self._current is None
+        return self.ended and not self._lines and self._current is None and self._error is None
 
 
 class StreamSource(PushedSource):

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from disbatch_runs import children, wait_until
+from disbatch_runs import children, command_line, kill_all, wait_until
 
 # An address for the driver's end of the cable and for each host. 198.18.0.0/15 is set aside for test benches
 # (RFC 2544), so that no network that a machine really uses is hidden.
@@ -28,6 +28,8 @@ DRIVER_ADDRESS = 1
 FIRST_HOST_ADDRESS = 11
 # A host's path is what a login without any set-up gives: what is found only on the caller's path is not found there.
 HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What daemons call the processes that they make for a session or a job step.
+DAEMONS = ("sshd:", "slurmstepd:", "slurmd:")
 DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL"]
 
 # The first process of a host. /run is the host's own, as on a real machine (sshd wants a folder there). Bash, because
@@ -75,9 +77,11 @@ def why_no_hosts() -> str | None:
     return None
 
 
-def checked(argv: Sequence[str], *, stdin: str = "") -> str:
+def checked(
+    argv: Sequence[str], *, stdin: str = "", cwd: str | Path | None = None, env: dict[str, str] | None = None
+) -> str:
     """Runs a command that has to succeed; returns what it printed."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True)
+    done = subprocess.run(argv, input=stdin, cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{shlex.join(argv)} ended with {done.returncode}\n{stdin}{done.stderr}"
     return done.stdout
 
@@ -94,6 +98,7 @@ class NetBed:
         self.path.chmod(0o755)
         self._host_processes: dict[str, subprocess.Popen[bytes]] = {}
         self._first_pids: dict[str, int] = {}
+        self._own: dict[str, set[int]] = {}
         self._started: list[subprocess.Popen[bytes]] = []
         self._bridge: subprocess.Popen[bytes] | None = None
         self._cable = ""
@@ -170,6 +175,37 @@ class NetBed:
             raise
         self._started.remove(process)
         return subprocess.CompletedProcess(list(argv), process.returncode, str(out), str(err))
+
+    def pids(self, host: str) -> set[int]:
+        """All processes of the host, as the root namespace numbers them."""
+        namespace = f"/proc/{self._first_pids[host]}/ns/pid"
+        found = set()
+        with contextlib.suppress(OSError):
+            wanted = os.readlink(namespace)
+            for name in filter(str.isdigit, os.listdir("/proc")):
+                with contextlib.suppress(OSError):
+                    if os.readlink(f"/proc/{name}/ns/pid") == wanted:
+                        found.add(int(name))
+        return found
+
+    def strays(self) -> list[int]:
+        """What runs on the hosts and is neither the bed's nor part of a daemon (a session of sshd, a step of slurmd)."""
+        found = [pid for host in self.hosts for pid in self.pids(host) - self._own[host]]
+        return [pid for pid in found if (line := command_line(pid)) and not line.startswith(DAEMONS)]
+
+    def settle(self, seconds: float = 10.0) -> None:
+        """Returns when nothing but the bed's own runs on the hosts; else ends what is there, and raises with its names."""
+        try:
+            self.wait(lambda: not self.strays(), "nothing is left running on the hosts", seconds)
+        except AssertionError as error:
+            left = self.strays()
+            error.add_note("\n".join(["left running on the hosts:", *map(command_line, left)]))
+            kill_all(left)
+            raise
+
+    def _note_own(self) -> None:
+        """To be called when all daemons are up: what runs now belongs to the bed."""
+        self._own = {host: self.pids(host) for host in self.hosts}
 
     def environment(self) -> dict[str, str]:
         """What `start` and `exec` give a process: no Slurm, no run of disBatch, the path of a plain login."""

@@ -32,6 +32,8 @@ PROGRAMS = (
     "munged",
     "munge",
 )
+# Of the caller's own environment, what would reach into a job of this Slurm.
+FOREIGN = ("SLURM", "SBATCH", "SALLOC", "SRUN", "SQUEUE", "SCANCEL", "DISBATCH", "KVSSTCP")
 OVER = frozenset(
     {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE"}
 )
@@ -93,49 +95,42 @@ class SlurmBed(NetBed):
 
     def __init__(self) -> None:
         super().__init__((HEAD, *NODES))
-        self.config = self.path / "slurm.conf"
         try:
             self._start_munged()
             self._start_slurmctld()
             for node in NODES:
                 self._daemon(node, "slurmd", "-D", "-N", node)
             self.wait_idle()
+            self._note_own()
         except BaseException:
             self.close()
             raise
 
     @property
+    def config(self) -> Path:
+        return self.path / "slurm.conf"
+
+    @property
     def environ(self) -> dict[str, str]:
-        foreign = ("SLURM", "SBATCH", "SALLOC", "SRUN", "DISBATCH", "KVSSTCP")
-        return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {
-            "SLURM_CONF": str(self.config)
-        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        return kept | {"SLURM_CONF": str(self.config)}
 
     def command(
-        self, *argv: str, cwd: str | Path | None = None, seconds: float = 30.0, **more: object
+        self, *argv: str, cwd: str | Path | None = None, seconds: float = 30.0
     ) -> "subprocess.CompletedProcess[str]":
         """Runs a Slurm command here, on the driver's machine; its exit code is the caller's to judge."""
         return subprocess.run(
-            argv, cwd=cwd, capture_output=True, text=True, timeout=seconds, **({"env": self.environ} | more)  # type: ignore[call-overload]
-        )  # fmt: skip
-
-    def sbatch(self, script: str | Path, *options: str, cwd: str | Path) -> int:
-        """Submits a job, with the text of its script or the path of one; returns its id. Its output goes to slurm-ID.out in `cwd`."""
-        text = script.read_text() if isinstance(script, Path) else script
-        if not text.startswith("#!"):
-            text = "#!/bin/bash\n" + text
-        return self._submitted(["sbatch", "--parsable", *options], cwd, text)
-
-    def sbatch_args(self, *arguments: str, cwd: str | Path) -> int:
-        """Submits as a person does: `sbatch_args("-n", "20", "disBatch", "Tasks", cwd=…)`. Returns the job's id."""
-        return self._submitted(["sbatch", "--parsable", *arguments], cwd, "")
-
-    def _submitted(self, argv: Sequence[str], cwd: str | Path, stdin: str) -> int:
-        done = subprocess.run(argv, cwd=cwd, env=self.environ, input=stdin, capture_output=True, text=True)
-        assert done.returncode == 0, (
-            f"{shlex.join(argv)} ended with {done.returncode}\n{done.stderr}{self.logs()}"
+            argv, cwd=cwd, env=self.environ, capture_output=True, text=True, timeout=seconds
         )
-        return int(done.stdout.split(";")[0])
+
+    def sbatch(self, *arguments: str, script: str = "", cwd: str | Path) -> int:
+        """Submits a job: `sbatch("-n", "5", "program", "argument", …)`, or with the text of a bash script. Returns its id.
+
+        The job's output goes to slurm-ID.out in `cwd`.
+        """
+        text = script and "#!/bin/bash\n" + script
+        argv = ["sbatch", "--parsable", *arguments]
+        return int(checked(argv, stdin=text, cwd=cwd, env=self.environ).split(";")[0])
 
     def salloc(
         self, options: Sequence[str], command: Sequence[str], *, cwd: str | Path, seconds: float = 60.0
@@ -155,7 +150,7 @@ class SlurmBed(NetBed):
         """The names that a node list such as `node[1,3]` stands for."""
         if node_list in ("", "(null)"):
             return []
-        return checked_with(self.environ, ["scontrol", "show", "hostnames", node_list]).split()
+        return self._said("scontrol", "show", "hostnames", node_list).split()
 
     def wait_job(
         self, job_id: int, states: str | Iterable[str] = OVER, seconds: float = 30.0
@@ -174,11 +169,11 @@ class SlurmBed(NetBed):
         return self.job(job_id)
 
     def cancel(self, job_id: int, *options: str) -> None:
-        checked_with(self.environ, ["scancel", *options, str(job_id)])
+        self._said("scancel", *options, str(job_id))
 
     def cancel_all(self, seconds: float = 30.0) -> None:
         """Ends every job, not gently, and returns when the nodes are free."""
-        ids = checked_with(self.environ, ["squeue", "--noheader", "--format=%A"]).split()
+        ids = self._said("squeue", "--noheader", "--format=%A").split()
         if ids:
             # KILL to the steps and the script first: a test's stubborn tasks would use up KillWait.
             for whom in (["--signal=KILL"], ["--signal=KILL", "--batch"], []):
@@ -198,6 +193,9 @@ class SlurmBed(NetBed):
             self.command("scancel", "--quiet", "--user=root", seconds=5.0)
         super().close()
 
+    def _said(self, *argv: str) -> str:
+        return checked(argv, env=self.environ)
+
     def _daemon(self, host: str, *argv: str) -> "subprocess.Popen[bytes]":
         with open(self.path / f"{host}.{argv[0]}.out.log", "wb") as log:
             return self.start(host, argv, env={"SLURM_CONF": str(self.config)}, stdout=log, stderr=log)
@@ -211,21 +209,11 @@ class SlurmBed(NetBed):
         for path, mode in ((folder, 0o755), (key, 0o400)):
             path.chmod(mode)
             shutil.chown(path, "munge", "munge")
-        files = {
-            "socket": "socket",
-            "key-file": "key",
-            "log-file": "log",
-            "pid-file": "pid",
-            "seed-file": "seed",
-        }
-        options = [f"--{option}={folder / name}" for option, name in files.items()]
+        socket = f"--socket={folder / 'socket'}"
+        files = [f"--{name}-file={folder / name}" for name in ("key", "log", "pid", "seed")]
         as_munge = ["setpriv", "--reuid", "munge", "--regid", "munge", "--clear-groups"]
-        self._answers(
-            self._daemon(HEAD, *as_munge, "munged", "--foreground", "--origin=127.0.0.1", *options),
-            "munge",
-            "--no-input",
-            f"--socket={folder / 'socket'}",
-        )
+        munged = self._daemon(HEAD, *as_munge, "munged", "--foreground", "--origin=127.0.0.1", socket, *files)
+        self._answers(munged, "munge", "--no-input", socket)
 
     def _start_slurmctld(self) -> None:
         nodes = [
@@ -261,7 +249,3 @@ def fields(line: str) -> dict[str, str]:
     for match in re.finditer(r"(?:^|\s)([A-Za-z_:/]+)=(.*?)(?=\s+[A-Za-z_:/]+=|\s*$)", line):
         found.setdefault(match[1], match[2])
     return found
-
-
-def checked_with(environ: dict[str, str], argv: Sequence[str]) -> str:
-    return checked(["env", "-i", *(f"{name}={value}" for name, value in environ.items()), *argv])

@@ -64,6 +64,7 @@ class SshBed(NetBed):
                 self._start_sshd(host)
             for host in self.hosts:
                 self.wait(lambda host=host: self._answers(host), f"sshd of {host} answers")
+            self._note_own()
         except BaseException:
             self.close()
             raise
