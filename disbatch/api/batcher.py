@@ -54,6 +54,7 @@ class DisBatcher:
             at_exit(self._own, self.done)
         else:
             self._session = JoinedSession(tasksname, info_from_argument(os.fspath(kvsserver)), self)
+            at_exit(self._session, self.close)  # what was put has to arrive
 
     def submit(self, c: str | bytes) -> None:
         """Hands over a task or directive, or several lines of them (they share one line number). Counting their task

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "live")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "live"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from disbatch_runs import Bench, kill_all, processes_of, wait_until
 from slurmbed import SlurmBed, why_no_slurm

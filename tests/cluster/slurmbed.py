@@ -12,6 +12,7 @@ import pwd
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ GresTypes=gpu
 PartitionName=main Nodes=node[1-3] Default=YES MaxTime=INFINITE State=UP
 """
 
-# Slurm divides GPUs and sets their variables whatever their files are; these are empty.
+# Slurm divides GPUs and sets their variables whatever devices they are; these are second names of /dev/null.
 GRES_CONFIG = """\
 NodeName=node[1-3] Name=gpu File={path}/gpu[0-1]
 """
@@ -231,7 +232,7 @@ class SlurmBed(NetBed):
         )
         (self.path / "gres.conf").write_text(GRES_CONFIG.format(path=self.path))
         for name in ("gpu0", "gpu1"):
-            (self.path / name).touch()
+            os.mknod(self.path / name, 0o600 | stat.S_IFCHR, device=os.stat("/dev/null").st_rdev)
         # -i: there is no state yet.
         self._answers(self._daemon(HEAD, "slurmctld", "-D", "-i"), "scontrol", "ping")
 

@@ -52,7 +52,7 @@ def test_ssh_reaches_a_host_by_each_form_of_its_name(ssh_bed: SshBed, destinatio
 
 def test_a_host_sees_the_files_and_the_interpreter_of_the_driver(ssh_bed: SshBed, tmp_path: Path) -> None:
     (tmp_path / "here").write_text("shared")
-    code = f"import os, sys; print(open('here').read(), sys.prefix, os.getpid() < 1000); open('there', 'w')"
+    code = "import os, sys; print(open('here').read(), sys.prefix, os.getpid() < 1000); open('there', 'w')"
     done = ssh(ssh_bed, "nodea", f'cd {tmp_path} && {sys.executable} -c "{code}"')
     assert done.stdout.split() == ["shared", sys.prefix, "True"], done.stderr
     assert (tmp_path / "there").exists()
@@ -163,10 +163,14 @@ def test_uneven_nodes(slurm: SlurmBed, tmp_path: Path) -> None:
     script = "echo $SLURM_TASKS_PER_NODE $SLURM_JOB_NODELIST; srun -n$SLURM_NTASKS hostname | sort | uniq -c"
     packed = slurm.sbatch("-n5", "-N2", script=script, cwd=tmp_path)
     slurm.wait_job(packed)
-    assert " ".join(output(packed, tmp_path)).split() == "4,1 node[1-2] 4 node1 1 node2".split()
+    assert " ".join(output(packed, tmp_path)).split() == ["4,1", "node[1-2]", "4", "node1", "1", "node2"]
     by_node = slurm.sbatch("-n5", "--ntasks-per-node=3", script=script, cwd=tmp_path)
     slurm.wait_job(by_node)
-    assert " ".join(output(by_node, tmp_path)).split() == "3,2 node[1-2] 3 node1 2 node2".split()
+    # Slurm names six here, and refuses to run five of them.
+    assert output(by_node, tmp_path)[0] == "3(x2) node[1-2]"
+    one_each = slurm.sbatch("-n3", "-c3", script=script, cwd=tmp_path)
+    slurm.wait_job(one_each)
+    assert output(one_each, tmp_path)[0] == "1(x3) node[1-3]"
 
 
 def test_salloc_runs_its_command_here(slurm: SlurmBed, tmp_path: Path) -> None:
@@ -181,10 +185,12 @@ def test_salloc_runs_its_command_here(slurm: SlurmBed, tmp_path: Path) -> None:
 def test_an_engine_can_be_launched_beside_the_steps_of_a_job(slurm: SlurmBed, tmp_path: Path) -> None:
     """The form of launch that the contexts use, twice at once on a node that the job has filled."""
     launch = "srun --quiet --export=ALL --overlap --mem=0 --cpu-bind=none -N1 -n1 -w"
-    script = f"{launch} node2 sh -c 'nproc; {launch} node2 hostname' </dev/null"
-    job = slurm.sbatch("-N2", "-n8", script=script, cwd=tmp_path)
+    script = f"{launch} node2 sh -c 'echo $SLURMD_NODENAME; {launch} node2 hostname' </dev/null 2>/dev/null"
+    job = slurm.sbatch(
+        "-N2", "-n8", script=f"sleep 1000 & srun -n8 sleep 1000 & {script}; kill %1 %2", cwd=tmp_path
+    )
     slurm.wait_job(job)
-    assert output(job, tmp_path) == [str(os.cpu_count()), "node2"]
+    assert output(job, tmp_path)[:2] == ["node2", "node2"]
 
 
 def test_nodes_and_the_driver_reach_each_other(slurm: SlurmBed) -> None:
@@ -231,7 +237,9 @@ def test_a_cancelled_job_hears_of_it_first(slurm: SlurmBed, tmp_path: Path) -> N
 
 
 def test_gpus_are_given_by_environment(slurm: SlurmBed, tmp_path: Path) -> None:
-    job = slurm.sbatch("-N1", "--gpus=2", script="echo $CUDA_VISIBLE_DEVICES", cwd=tmp_path)
+    job = slurm.sbatch(
+        "-N1", "--gpus=2", script="echo $CUDA_VISIBLE_DEVICES; srun --gpus=1 env | grep ^CUDA", cwd=tmp_path
+    )
     slurm.wait_job(job)
     assert output(job, tmp_path) == ["0,1"]
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
-from disbatch_runs import processes_of
+from disbatch_runs import processes_of, wait_until
 
 from disbatch import AsyncExecutor, TaskFailed
 
@@ -126,9 +127,9 @@ def test_cancelled_while_it_starts(here: Path) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(LIMIT_S):
-            while any(path.name.startswith("disbatch-") for path in Path(os.environ["TMPDIR"]).iterdir()):
-                await asyncio.sleep(0.005)
 
     asyncio.run(main())
+    wait_until(
+        lambda: not any(t.name.startswith("disbatch ") for t in threading.enumerate()), "the session is over"
+    )
     assert processes_of(os.environ["TEST_MARK"]) == []

@@ -146,7 +146,7 @@ def test_cores_per_task_count(here: Path) -> None:
     """With two cores for each task only two of four run, and a third can be cancelled."""
     with Executor("localhost:4", args=("-c", "2")) as executor:
         futures = [executor.submit(gate(f"gate{i}")) for i in range(3)]
-        wait_until(lambda: futures[1].running(), "two run")
+        wait_until(futures[1].running, "two run")
         assert futures[2].cancel()
         for i in range(2):
             open_gate(f"gate{i}")
@@ -224,7 +224,7 @@ def test_a_prefix_keeps_the_files(here: Path) -> None:
 
 def test_killed_mid_run(here: Path) -> None:
     with Executor("localhost:2") as executor, ended_if_it_fails(executor):
-        done = executor.submit("true")
+        done = executor.submit("sleep 0.3")  # nothing to prefetch much for
         done.result(LIMIT_S)
         futures = [executor.submit("echo $$ >> started; exec tail -f /dev/null") for _ in range(2)]
         futures += [executor.submit("touch ran") for _ in range(50)]
@@ -317,8 +317,6 @@ def test_interrupts_end_it(bench: Bench) -> None:
         lambda: (bench.path / "started").exists() and len(bench.read("started").split()) == 2, "tasks run"
     )
     run.signal(signal.SIGINT)
-    main = f"/proc/{run.pid}/task/{run.pid}/wchan"
-    assert os.path.exists(main)
 
     def asked_to_end() -> bool:
         run.signal(signal.SIGINT)
@@ -332,6 +330,6 @@ def test_interrupts_end_it(bench: Bench) -> None:
 
 def test_what_ps_shows(here: Path) -> None:
     with Executor("localhost:1") as executor:
-        line = command_line(executor._session.pid)
         executor.submit("true").result(LIMIT_S)
+        line = command_line(executor._session.pid)
     assert "disbatch" in line and "--taskserver" in line and "localhost:1" in line

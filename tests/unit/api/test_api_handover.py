@@ -30,7 +30,9 @@ def test_nothing_is_handed_over_before_the_slots_are_known() -> None:
 
 def test_the_slots_of_engines_that_work() -> None:
     handover = Handover()
-    handover.saw_status(status((4, "STARTING"), (2, "RUNNING"), (8, "LOST"), (16, "STOPPED"), (32, "STOPPING")))
+    handover.saw_status(
+        status((4, "STARTING"), (2, "RUNNING"), (8, "LOST"), (16, "STOPPED"), (32, "STOPPING"))
+    )
     assert handover.limit == 6
 
 
@@ -63,7 +65,8 @@ def test_the_pace_follows_the_tasks() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["a\nb", "true\n", "a\0b", "", "  \t", "# comment", "  #c", "#DISBATCH BARRIER", " #DISBATCH REPEAT 3 x"]
+    "line",
+    ["a\nb", "true\n", "a\0b", "", "  \t", "# comment", "  #c", "#DISBATCH BARRIER", " #DISBATCH REPEAT 3 x"],
 )
 def test_what_is_no_command(line: str) -> None:
     with pytest.raises(ValueError, match=r"command|directive"):
@@ -88,9 +91,20 @@ def test_bytes_in_a_text_survive() -> None:
 
 def test_a_record_becomes_a_result() -> None:
     result = result_from(RECORD)
-    assert (result.returncode, result.task_id, result.host, result.pid, result.flags) == (3, 1, "vm", 14615, "R   ")
+    assert (result.returncode, result.task_id, result.host, result.pid, result.flags) == (
+        3,
+        1,
+        "vm",
+        14615,
+        "R   ",
+    )
     assert (result.start, result.end, result.elapsed) == (5.0, 6.015, 1.015)
-    assert (result.out_bytes, result.out_snippet, result.err_bytes, result.err_snippet) == (3, "ab\n", 4, "abc\n")
+    assert (result.out_bytes, result.out_snippet, result.err_bytes, result.err_snippet) == (
+        3,
+        "ab\n",
+        4,
+        "abc\n",
+    )
     assert result.command == "exit 3"
     with pytest.raises(AttributeError):
         result.returncode = 0  # type: ignore[misc]
