@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disbatch_runs import Bench, kill_all, processes_of, wait_until
+from disbatch_runs import ROOT, Bench, kill_all, processes_of, wait_until
 
 from disbatch import DisBatcher, RunFailed, disBatch
 from disbatch.core.errors import UsageError
@@ -292,7 +292,8 @@ def main():
 if __name__ == '__main__':
     main()
 """
-OLD_PYTHON = Path(os.environ.get("DISBATCH_PEERS", "/tmp/peers")) / "disbatch/bin/python"
+PEERS = [Path(os.environ.get("DISBATCH_PEERS", "/tmp/peers")), ROOT / ".venv-peers"]
+OLD_PYTHON = ([p for p in PEERS if (p / "disbatch").exists()] or PEERS)[0] / "disbatch/bin/python"
 
 
 def test_a_program_of_the_predecessor_runs_unchanged(bench: Bench) -> None:

@@ -64,6 +64,19 @@ def test_it_reads_results_after_the_last_task(bench: Bench) -> None:
     assert sorted(line.count('"ReturnCode": ') for line in bench.read("said").splitlines()) == [1, 1]
 
 
+IMPATIENT = "import sys, disbatch.cli, disbatch.runtime.feedcommand as f; f.SIGN_IN_S = 0.5; sys.exit(disbatch.cli.main())"
+
+
+def test_one_that_does_not_sign_in_is_told_about_the_option(bench: Bench) -> None:
+    """After 30 s; half a second here."""
+    os.mkfifo(bench.path / "gate")
+    run = bench.start_here(1, "--taskcommand", "read < gate", program=[sys.executable, "-c", IMPATIENT])
+    run.until(lambda: "has not signed in after" in run.err(), "the reminder")
+    assert "--insecure-kvs" in run.err()
+    (bench.path / "gate").write_text("\n")
+    assert run.end().code == 3
+
+
 def test_it_is_killed(bench: Bench) -> None:
     done = feed(bench, "sign_in; kvs -p task 'echo a'; kvs -g 'res done tasks' > id; kill -9 $$")
     assert done.code == 3
