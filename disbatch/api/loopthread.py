@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from threading import Thread, current_thread
+from threading import Event, Thread, current_thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -13,6 +13,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        self._over = Event()
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -38,6 +39,8 @@ class LoopThread:
 
     def join(self) -> None:
         """Waits for the end of the thread."""
+        # Before Python 3.13 an interrupted Thread.join takes the thread for dead: the next one would not wait
+        self._over.wait()
         self._thread.join()
 
     def _run(self) -> None:
@@ -50,3 +53,4 @@ class LoopThread:
             self.loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
         finally:
             self.loop.close()
+            self._over.set()

@@ -89,6 +89,9 @@ class Session:
             self._thread.join()
             _live.pop(self, None)
 
+    def abandon(self) -> None:
+        """The process ends now, and the server with it, which ends disBatch: leave no secret behind."""
+
     def _sign_in(self) -> None:
         for key, text in zip(KvsSource.SIGN_IN, self.keys, strict=True):
             self.link.put(key, text)
@@ -141,6 +144,9 @@ class OwnSession(Session):
     def stop(self) -> None:
         """Ends disBatch and what it runs: TERM, and later KILL if that is not enough."""
         self.call(self._stop)
+
+    def abandon(self) -> None:
+        self._remove_folder()
 
     def late(self, key: bytes) -> Value | None:
         """A value that nobody had fetched when the session ended."""
@@ -208,9 +214,15 @@ def at_exit(session: Session, close: Callable[[], None]) -> None:
 
 
 def _close_all() -> None:
-    for pid, close in list(_live.values()):
-        if pid == os.getpid():  # else forked: the threads are not here, and the run is not ours
+    for session, (pid, close) in list(_live.items()):
+        if pid != os.getpid():
+            continue  # forked: the threads are not here, and the run is not ours
+        try:
             close()
+        except KeyboardInterrupt:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            session.abandon()
+            raise
 
 
 atexit.register(_close_all)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from disbatch.core.driver_events import Send
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
-from disbatch.core.messages import Down, Handed, StopMode
+from disbatch.core.messages import Down, Handed, Held, StopMode
 from disbatch.core.setup import EngineSetup
 
 BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands must not hold up the mailbox
@@ -18,20 +18,29 @@ class Dispatcher:
         self._fleet = fleet
         self._setup = setup
         self._owed: dict[int, Engine] = {}
+        self._recalled: dict[int, list[Held]] = {}
 
     def owe(self, *engines: Engine) -> None:
         """These are to be told something with the next `serve`, whatever room they have."""
         for engine in engines:
             self._owed[engine.rank] = engine
 
-    def serve(self, stop: StopMode) -> Iterable[Send]:
-        """Hands out what is READY, unless the run stops, and says all that is owed."""
+    def serve(self, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
+        """Hands out what is READY, unless the run stops, and says all that is owed.
+
+        With `nothing_more` to come before long (the list has ended, or a barrier is closed), what one engine holds
+        ahead is asked back for the free slots of another.
+        """
         handed: dict[int, list[Handed]] = {}
         if self._ledger.ready and not stop:
             for engine, count in self._fleet.servings(len(self._ledger.ready)):
                 if engine.set_up or self._setup.ready is not None:
                     handed[engine.rank] = self._hand_out(engine, count)
                     self._owed[engine.rank] = engine
+        if not self._ledger.ready and not stop and nothing_more and self._ledger.entries:
+            for engine, wanted in self._fleet.recalls():
+                self._recalled[engine.rank] = wanted
+                self._owed[engine.rank] = engine
         owed, self._owed = self._owed, {}
         for engine in owed.values():
             if engine.sid and engine.state not in GONE:
@@ -59,9 +68,12 @@ class Dispatcher:
             engine.stop_sent = said_now = stop
             if engine.state is not EngineState.STOPPING:
                 engine.move(EngineState.STOPPING)
-        elif not (tasks or engine.ack_due or setup):
+        recall = tuple(self._recalled.pop(engine.rank, ()))
+        if not (tasks or engine.ack_due or setup or said_now or recall):
             return None
         engine.seq += 1
         engine.ack_due = False
+        if recall:
+            engine.recall_seq = engine.seq
         ids = (self._did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)
-        return Down(*ids, tasks, (), said_now, setup)
+        return Down(*ids, tasks, recall, said_now, setup)

@@ -127,7 +127,9 @@ class DriverCore:
             return
         engine.demand, engine.echo = message.demand, message.t
         self._take_reports(engine, message.reports)
-        self._give_back(engine, [h for h in message.returned])
+        self._give_back(engine, list(message.returned))
+        if message.answers >= engine.recall_seq:
+            engine.recalled.clear()  # what was not given back had been started
         if message.bye:
             self._bye(engine, message.bye)
 
@@ -170,6 +172,7 @@ class DriverCore:
         failed = outcome.returncode != 0
         self.ledger.finish(entry, failed=failed)
         engine.held.pop(report.task_id, None)
+        engine.recalled.pop(report.task_id, None)
         self._recorder.rows.append(task_record(entry.task, engine.node, outcome))
         if failed:
             self.failures.add(report.task_id, outcome.returncode, outcome.err_snippet)
@@ -192,6 +195,7 @@ class DriverCore:
         for task_id, attempt in sorted(held, reverse=True):
             entry = self.ledger.current((task_id, attempt), engine.sid)
             engine.held.pop(task_id, None)
+            engine.recalled.pop(task_id, None)
             if entry is not None:
                 self.ledger.give_back(entry)
 
@@ -309,7 +313,8 @@ class DriverCore:
             self._end(self._complete_as, "finish")
         if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
             self._end(Ending.NO_ENGINE, "finish")
-        self._effects.extend(self._dispatcher.serve(self._stop))
+        nothing_more = self.list_ended or self._barrier is not None
+        self._effects.extend(self._dispatcher.serve(self._stop, nothing_more=nothing_more))
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()

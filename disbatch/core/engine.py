@@ -89,6 +89,8 @@ class EngineCore:
         self._why = "the run is over"
         self._mean_s = 0.0  # of task durations, 0 before the first is known
         self._returned: list[Held] = []
+        self._answers = 0  # seq of the newest recall that was dealt with
+        self._answers_sent = 0
         self._demand_sent = -1
         self._killing = False
         self._effects: list[Effect] = []
@@ -145,6 +147,7 @@ class EngineCore:
                 self._queue.append(Job("T", *handed))
         if message.recall:
             self._recall(set(message.recall))
+            self._answers = message.seq
         if message.stop:
             self._order_to_stop(message.stop)
         self._go_on(now)
@@ -269,7 +272,7 @@ class EngineCore:
 
     def _tell_if_due(self, now: float) -> None:
         """One report message is in flight; the next goes on its acknowledgement, so batches grow with load."""
-        if self._returned:
+        if self._returned or self._answers != self._answers_sent:
             self._tell(now)
             return
         if self._sent > self._acked:
@@ -287,7 +290,8 @@ class EngineCore:
         new: tuple[Report, ...] = ()
         if self._sent <= self._acked:
             new = tuple([r for r in self._reports if r.n > self._sent])
-        if new or heartbeat or self._returned or self.demand != self._demand_sent:
+        unanswered = self._answers != self._answers_sent
+        if new or heartbeat or self._returned or unanswered or self.demand != self._demand_sent:
             self._effects.append(Tell(self._up(now, new)))
 
     def _up(self, now: float, reports: tuple[Report, ...], bye: str = "") -> Up:
@@ -295,7 +299,10 @@ class EngineCore:
             self._sent = reports[-1].n
         self._demand_sent = self.demand
         returned, self._returned = tuple(self._returned), []
-        return Up(self.config.sid, self.ep, self._n, now, reports, self._demand_sent, returned, bye)
+        self._answers_sent = self._answers
+        return Up(
+            self.config.sid, self.ep, self._n, now, reports, self._demand_sent, returned, bye, self._answers
+        )
 
     def _move(self, phase: Phase) -> None:
         if phase not in ALLOWED_MOVES[self.phase]:

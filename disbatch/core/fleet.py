@@ -38,6 +38,8 @@ class Engine:
         "label",
         "node",
         "rank",
+        "recall_seq",
+        "recalled",
         "seen",
         "seq",
         "set_up",
@@ -62,6 +64,8 @@ class Engine:
         self.seen = 0  # highest report number that came
         self.acked = 0  # highest report number that is on disk
         self.ack_due = False
+        self.recalled: dict[int, int] = {}  # of `held`: asked back, not answered
+        self.recall_seq = 0  # seq of the message that asked
         self.seq = 0
         self.echo = 0.0
         self.set_up = False  # has the per-engine commands
@@ -107,6 +111,7 @@ class Fleet:
         engine.sid, engine.ep, engine.slots = hello.sid, hello.ep, hello.slots
         # what was said on the connection before may have been lost with it
         engine.set_up, engine.stop_sent = False, ""
+        engine.recalled.clear()
         self.by_sid[hello.sid] = engine
         if engine.state is EngineState.STARTING:
             engine.move(EngineState.RUNNING)
@@ -126,6 +131,25 @@ class Fleet:
     @property
     def slots(self) -> int:
         return sum(e.slots for e in self.engines.values() if e.state not in GONE)
+
+    def recalls(self) -> list[tuple[Engine, list[tuple[int, int]]]]:
+        """What to ask back, for a moment when nothing is READY: as much as free slots elsewhere can use of what others
+        hold beyond their own slots, the newest first, as that is the last to be started there."""
+        free = sum(
+            max(0, e.slots - len(e.held)) for e in self.engines.values() if e.room > 0 and not e.recalled
+        )
+        free -= sum(len(e.recalled) for e in self.engines.values())
+        asked = []
+        for e in self.engines.values():
+            ahead = len(e.held) - len(e.recalled) - e.slots
+            if free <= 0 or ahead <= 0 or e.state is not EngineState.RUNNING:
+                continue
+            newest = [held for held in reversed(e.held.items()) if held[0] not in e.recalled]
+            wanted = newest[: min(free, ahead)]
+            e.recalled.update(wanted)
+            free -= len(wanted)
+            asked.append((e, wanted))
+        return asked
 
     def servings(self, ready: int) -> Iterator[tuple[Engine, int]]:
         """Who gets how many of `ready` tasks: free slots everywhere first, one by one, then what is held ahead."""

@@ -79,8 +79,9 @@ class Up(NamedTuple):
     t: float
     reports: tuple[Report, ...]
     demand: int
-    returned: tuple[Held, ...] = ()  # the answer to a recall: these were not started and never will be
+    returned: tuple[Held, ...] = ()  # were not started, or were stopped: they will never have an outcome here
     bye: str = ""  # the last message of a session, with the reason
+    answers: int = 0  # seq of the newest message whose recall has been dealt with
 
 
 class Down(NamedTuple):
@@ -116,7 +117,7 @@ def encode(message: Message) -> bytes:
         setup = m.setup and [[(c[0], c[1], _text(c[2])) for c in commands] for commands in m.setup]
         body = ["D", VERSION, m.did, m.sid, m.ep, m.seq, m.ack, m.echo, tasks, m.recall, m.stop, setup]
     elif isinstance(m, Up):
-        body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, m.reports, m.demand, m.returned, m.bye]
+        body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, m.reports, m.demand, m.returned, m.bye, m.answers]
     elif isinstance(m, Hello):
         body = ["H", VERSION, m.sid, m.ep, m.rank, m.node, m.slots, m.t, m.held, m.reports, m.demand]
     else:
@@ -160,9 +161,17 @@ def _hello(b: list[Any]) -> Hello:
 
 
 def _up(b: list[Any]) -> Up:
-    sid, ep, n_hi, t, reports, demand, returned, bye = b
+    sid, ep, n_hi, t, reports, demand, returned, bye, answers = b
     return Up(
-        str(sid), int(ep), int(n_hi), float(t), _reports(reports), int(demand), _held(returned), str(bye)
+        str(sid),
+        int(ep),
+        int(n_hi),
+        float(t),
+        _reports(reports),
+        int(demand),
+        _held(returned),
+        str(bye),
+        int(answers),
     )
 
 

@@ -277,7 +277,7 @@ LONG = """
 from disbatch import Executor
 with Executor("localhost:2", prefix="run") as executor:
     for _ in range(2):
-        executor.submit("echo $$ >> started; trap '' TERM; while true; do read -t 1 < gate; done")
+        executor.submit("echo $$ >> started; while true; do read -t 1 < gate; done")
     for _ in range(3):
         executor.submit("touch ran")
     executor.submit("true").result()
@@ -312,18 +312,26 @@ def test_a_killed_program_leaves_no_process(bench: Bench) -> None:
 def test_interrupts_end_it(bench: Bench) -> None:
     """The first Ctrl-C cancels what has not begun, the second ends what runs."""
     os.mkfifo(bench.path / "gate")
-    run = bench.start(program=[sys.executable, str(bench.file("prog.py", LONG))])
+    scratch = bench.path / "scratch"
+    scratch.mkdir()
+    program = [sys.executable, str(bench.file("prog.py", LONG))]
+    run = bench.start(program=program, env={"TMPDIR": str(scratch)})
     run.until(
         lambda: (bench.path / "started").exists() and len(bench.read("started").split()) == 2, "tasks run"
     )
-    run.signal(signal.SIGINT)
+    pressed = 0.0
 
-    def asked_to_end() -> bool:
-        run.signal(signal.SIGINT)
+    def ended() -> bool:
+        """A person who presses it every second."""
+        nonlocal pressed
+        if time.monotonic() - pressed > 1:
+            run.signal(signal.SIGINT)
+            pressed = time.monotonic()
         return run.process.poll() is not None
 
-    wait_until(asked_to_end, "it ends", logs=run.logs)
+    wait_until(ended, "it ends", logs=run.logs)
     wait_until(lambda: not bench.left_running(), "all are gone", logs=bench.logs)
+    assert list(scratch.iterdir()) == [], run.err()
     assert not (bench.path / "ran").exists()
     assert "KeyboardInterrupt" in run.err()
 
