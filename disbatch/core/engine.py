@@ -21,6 +21,7 @@ from disbatch.core.engine_events import (
     SetTimer,
     Spawn,
     Tell,
+    TermCame,
     Tick,
     TimerRang,
 )
@@ -34,7 +35,8 @@ PREFETCH_S = (
 PREFETCH_MAX = 1000  # tasks; no duration is short enough to need more
 REPORT_S = 0.04  # short tasks: reports are sent this often, so that one message carries many
 PACE = 0.2  # weight of a new duration in the running mean
-HELD_BYTES = 16 << 20  # of commands held ahead
+TERM_CODES = (-15, 143)  # of a bash that TERM has ended, or whose command it has
+TERM_DOUBT_S = 0.1  # schedulers signal everything of a job within 20 ms; so long such an end is not reported
 
 
 class Phase(Enum):
@@ -93,6 +95,9 @@ class EngineCore:
         self._answers_sent = 0
         self._demand_sent = -1
         self._killing = False
+        self._doubtful: list[
+            tuple[Job, Outcome]
+        ] = []  # died of a TERM that may have been meant for all of us
         self._effects: list[Effect] = []
 
     # -- what the shell asks
@@ -170,6 +175,8 @@ class EngineCore:
         self._stop = mode
         if self.phase in (Phase.JOINING, Phase.SETTING_UP, Phase.WORKING):
             self._move(Phase.ENDING)
+        if mode in ("kill", "abort"):
+            self._resolve_doubt(meant_for_all=True)
         if mode in ("kill", "abort") and self._running and self.phase is not Phase.LEAVING:
             # STOP commands are given the grace time to end by themselves, tasks get TERM at once
             if self.phase is Phase.ENDING:
@@ -189,6 +196,10 @@ class EngineCore:
             if self._killing:  # we stopped it: it has no outcome, a task is still to do
                 if job.kind == "T":
                     self._return(job)
+                continue
+            if job.kind == "T" and outcome.returncode in TERM_CODES:
+                self._doubtful.append((job, outcome))
+                self._effects.append(SetTimer("term", TERM_DOUBT_S))
                 continue
             if job.kind == "T":
                 self._held.discard((job.task_id, job.attempt))
@@ -215,9 +226,29 @@ class EngineCore:
     def _timer(self, now: float, event: TimerRang) -> None:
         if event.name == "report":
             self._tell(now)
+        elif event.name == "term":
+            self._resolve_doubt(meant_for_all=False)
+            self._go_on(now)
         elif self._running:
             self._effects.append(Kill(True))
             self._effects.append(SetTimer("kill", self.config.grace_s))
+
+    def _resolve_doubt(self, *, meant_for_all: bool) -> None:
+        """Tasks that a TERM has ended either failed by themselves, or were stopped together with this engine."""
+        for job, outcome in self._doubtful:
+            if meant_for_all:
+                self._return(job)
+            else:
+                self._held.discard((job.task_id, job.attempt))
+                self._report(job, outcome)
+        self._doubtful.clear()
+
+    def _term(self, now: float, event: TermCame) -> None:
+        if self.phase in (Phase.JOINING, Phase.SETTING_UP, Phase.WORKING, Phase.ENDING):
+            self._why = "it was sent SIGTERM"
+            self._resolve_doubt(meant_for_all=True)
+            self._order_to_stop("kill")
+            self._go_on(now)
 
     def _tick(self, now: float, event: Tick) -> None:
         self._tell(now, heartbeat=True)
@@ -234,7 +265,7 @@ class EngineCore:
         if self.phase is Phase.ENDING:
             while self._queue:
                 self._return(self._queue.popleft())
-            if not self._running:
+            if not self._running and not self._doubtful:
                 self._clean_up()
         if self.phase is Phase.LEAVING and not self._reports:
             self._move(Phase.GONE)
@@ -314,5 +345,6 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     DownCame: EngineCore._down,
     Ended: EngineCore._ended,
     TimerRang: EngineCore._timer,
+    TermCame: EngineCore._term,
     Tick: EngineCore._tick,
 }

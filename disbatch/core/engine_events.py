@@ -6,7 +6,7 @@ from disbatch.core.messages import Down, ReportKind, Up
 from disbatch.core.model import Outcome
 
 NO_SLOT = -1  # slot of per-engine commands, told to them as DISBATCH_CYLINDER_RANK
-TimerName = Literal["report", "kill"]
+TimerName = Literal["report", "kill", "term"]
 
 
 class Job(NamedTuple):
@@ -34,11 +34,15 @@ class TimerRang(NamedTuple):
     name: TimerName
 
 
+class TermCame(NamedTuple):
+    """The engine itself was sent SIGTERM: the job is ending, or somebody wants this node back."""
+
+
 class Tick(NamedTuple):
     """Nothing but time: a heartbeat is due."""
 
 
-Event = DownCame | Ended | TimerRang | Tick
+Event = DownCame | Ended | TimerRang | TermCame | Tick
 
 
 class Spawn(NamedTuple):

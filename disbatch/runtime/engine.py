@@ -26,7 +26,9 @@ from disbatch.core.engine_events import (
     SetTimer,
     Spawn,
     Tell,
+    TermCame,
     Tick,
+    TimerName,
     TimerRang,
 )
 from disbatch.core.errors import MachineError, PeerError
@@ -107,6 +109,7 @@ class EngineShell:
         self._table = ProcessTable(self._loop.call_later)
         self._loop.add_reader(self._table.signal_fd, self._some_ended)
         self._loop.add_reader(self._table.output_fd, self._table.drain)
+        self._loop.add_signal_handler(signal.SIGTERM, self._happened, TermCame())
         self._loop.add_reader(self._guard_fd, self._end, "the guard of this engine died", 3)
         start = self._start
         certificate = start.certificate
@@ -181,9 +184,9 @@ class EngineShell:
                 self._end("all said and done", 0)
         return self._table.take_failed()
 
-    def _ring(self, name: str) -> None:
+    def _ring(self, name: TimerName) -> None:
         del self._timers[name]
-        self._happened(TimerRang("kill" if name == "kill" else "report"))
+        self._happened(TimerRang(name))
 
     def _end(self, why: str, code: int) -> None:
         if not self._over.done():

@@ -6,6 +6,7 @@ machine's is read.
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
 
 from netbed import NetBed, checked, missing_programs, why_no_hosts
@@ -63,7 +64,7 @@ class SshBed(NetBed):
             for host in self.hosts:
                 self._start_sshd(host)
             for host in self.hosts:
-                self.wait(lambda host=host: self._answers(host), f"sshd of {host} answers")
+                self.wait(partial(self._answers, host), f"sshd of {host} answers")
             self._note_own()
         except BaseException:
             self.close()

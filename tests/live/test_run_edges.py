@@ -178,3 +178,18 @@ def test_the_logs_of_a_plain_run_hold_no_error(bench: Bench) -> None:
     bench.here(2, tasks="true\nfalse\n#DISBATCH BARRIER\ntrue\n")
     for path in bench.path.glob("run_*.txt"):
         assert not re.search(r"ERROR|WARNING|Traceback", path.read_text()), path.read_text()
+
+
+def test_term_to_everything_of_a_job_stops_tasks_and_fails_none(bench: Bench) -> None:
+    """As schedulers that track every process do it: tasks first, then engine, then driver."""
+    tasks = "echo $$ > $DISBATCH_TASKID.pid; sleep 100\n" * 2
+    run = bench.start_here(2, tasks=tasks)
+    run.until_exists("0.pid", "1.pid")
+    run.until(lambda: all(bench.read(f"{n}.pid").strip() for n in (0, 1)), "both have said who they are")
+    _, engine = run.engine_pids()
+    for pid in (int(bench.read("0.pid")), int(bench.read("1.pid")), engine, run.pid):
+        os.kill(pid, signal.SIGTERM)
+    done = run.end()
+    assert done.code == 143, done.err
+    assert bench.rows() == []
+    assert "-r run_status.txt" in done.out.splitlines()[-1]

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 from disbatch_builders import outcome
 
-from disbatch.core.engine import ALLOWED_MOVES, PREFETCH_MAX, EngineConfig, EngineCore, Phase
+from disbatch.core.engine import (
+    ALLOWED_MOVES,
+    PREFETCH_MAX,
+    TERM_DOUBT_S,
+    EngineConfig,
+    EngineCore,
+    Phase,
+)
 from disbatch.core.engine_events import (
     NO_SLOT,
     DownCame,
@@ -17,6 +24,7 @@ from disbatch.core.engine_events import (
     SetTimer,
     Spawn,
     Tell,
+    TermCame,
     Tick,
     TimerRang,
 )
@@ -407,3 +415,47 @@ def test_phases_move_by_the_table_alone(old: Phase, new: Phase) -> None:
     else:
         with pytest.raises(IllegalMoveError):
             engine.core._move(new)
+
+
+# -- SIGTERM to the engine itself: a scheduler signals everything of a job, in any order
+
+
+def test_a_task_that_dies_of_term_is_reported_when_nothing_else_was_meant() -> None:
+    engine = Engine(1)
+    engine.down(0, 1)
+    effects = engine.ends(0, code=-15)
+    assert SetTimer("term", TERM_DOUBT_S) in effects and not engine.reported
+    assert engine.spawned[-1] == (0, b"task 1")  # the slot goes on
+    engine.happens(TimerRang("term"))
+    assert [(i, code) for _, _, i, code in engine.reported] == [(0, -15)]
+
+
+@pytest.mark.parametrize("code", [-15, 143])
+def test_a_task_that_dies_of_term_just_before_the_engine_hears_it_was_stopped(code: int) -> None:
+    engine = Engine(2)
+    engine.down(0, 1)
+    engine.ends(0, code=code)
+    assert Kill(False) in engine.happens(TermCame())
+    engine.happens(TimerRang("term"))
+    engine.ends(1, code=1)
+    assert not engine.reported and sorted(engine.returned) == [(0, 1), (1, 1)]
+    assert engine.left
+
+
+def test_a_task_that_dies_of_term_just_before_the_driver_says_so_was_stopped() -> None:
+    engine = Engine(1)
+    engine.down(0)
+    engine.ends(0, code=-15)
+    engine.down(stop="kill")
+    assert not engine.reported and engine.returned == [(0, 1)] and engine.left
+
+
+def test_an_engine_does_not_leave_while_it_is_in_doubt() -> None:
+    engine = Engine(1)
+    engine.down(0)
+    engine.ends(0, code=-15)
+    engine.down(stop="finish")
+    assert not engine.left
+    engine.happens(TimerRang("term"))
+    engine.down(ack=1)
+    assert engine.left
