@@ -228,11 +228,12 @@ class NetBed:
         if self._cable:
             subprocess.run(["ip", "link", "del", self._cable], capture_output=True)
         for host, process in self._host_processes.items():
-            with contextlib.suppress(ProcessLookupError):
-                # The first process of a pid namespace takes all others with it, and is not gone before they are.
-                os.kill(
-                    self._first_pids[host], signal.SIGKILL
-                ) if host in self._first_pids else process.kill()
+            # The first process of a pid namespace takes all others with it, and is not gone before they are. After a
+            # crash, its number may be another's.
+            if process.poll() is None and host in self._first_pids:
+                os.kill(self._first_pids[host], signal.SIGKILL)
+            elif process.poll() is None:
+                process.kill()
             process.wait()
         for process in [*self._started, *([self._bridge] if self._bridge else [])]:
             process.kill()
