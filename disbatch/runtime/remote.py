@@ -54,7 +54,7 @@ def main() -> int:
             os.urandom(8).hex(), order["rank"], order["node"], order["slots"], order["grace_s"]
         ),
         did=order["did"],
-        addresses=(*info.addresses, *_client_address(os.environ, info.port)),
+        addresses=(*_hinted(os.environ, info.port), *info.addresses),
         token=info.token,
         certificate=info.certificate_pem,
         lifeline_fd=0,
@@ -70,7 +70,7 @@ def main() -> int:
     return code if code >= 0 else 128 - code
 
 
-def _client_address(environ: Mapping[str, str], port: int) -> tuple[Address, ...]:
-    """The address from which ssh came: where the driver's name says something wrong, that one is right."""
-    words = environ.get("SSH_CONNECTION", "").split()
-    return ((words[0], port),) if words else ()
+def _hinted(environ: Mapping[str, str], port: int) -> tuple[Address, ...]:
+    """The address from which ssh came, or srun: where the driver's name says something wrong, that one is right."""
+    hosts = [*environ.get("SSH_CONNECTION", "").split()[:1], environ.get("SLURM_LAUNCH_NODE_IPADDR", "")]
+    return tuple((host, port) for host in hosts if host)

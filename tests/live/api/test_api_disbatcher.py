@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disbatch_runs import ROOT, Bench, kill_all, processes_of, wait_until
+from disbatch_runs import Bench, kill_all, processes_of, wait_until
 
 from disbatch import DisBatcher, RunFailed, disBatch
 from disbatch.core.errors import UsageError
@@ -292,8 +292,7 @@ def main():
 if __name__ == '__main__':
     main()
 """
-PEERS = [Path(os.environ.get("DISBATCH_PEERS", "/tmp/peers")), ROOT / ".venv-peers"]
-OLD_PYTHON = ([p for p in PEERS if (p / "disbatch").exists()] or PEERS)[0] / "disbatch/bin/python"
+OLD_PYTHON = os.environ.get("DISBATCH_PEER_PYTHON", "")
 
 
 def test_a_program_of_the_predecessor_runs_unchanged(bench: Bench) -> None:
@@ -307,10 +306,12 @@ def test_a_program_of_the_predecessor_runs_unchanged(bench: Bench) -> None:
 
 
 @pytest.mark.peer
-@pytest.mark.skipif(not OLD_PYTHON.exists(), reason="disBatch 3.0 is not installed (scripts/test does)")
+@pytest.mark.skipif(
+    not OLD_PYTHON, reason="DISBATCH_PEER_PYTHON names no Python with disBatch 3.0 (scripts/test sets it)"
+)
 def test_the_predecessor_gives_the_same(bench: Bench) -> None:
     program = bench.file("prog.py", PREDECESSORS)
-    old = bench.start(program=[str(OLD_PYTHON), str(program), "old"], env={"PYTHONPATH": ""}).end()
+    old = bench.start(program=[OLD_PYTHON, str(program), "old"], env={"PYTHONPATH": ""}).end()
     assert old.code == 0, old.err
     assert bench.start(program=[sys.executable, str(program), "new"]).end().code == 0
     assert json.loads(bench.read("old.json")) == json.loads(bench.read("new.json"))
