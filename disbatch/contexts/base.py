@@ -1,11 +1,13 @@
 """What every context answers, and the arithmetic of slots that all share."""
 
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Allocation:
 
 
 def allocate(
-    shares: list[NodeShare], cores_per_task: Fraction, tasks_per_node: int | None, label: str
+    shares: list[NodeShare], cores_per_task: "Fraction | int", tasks_per_node: int | None, label: str
 ) -> Allocation:
     """Slots for each node: as many tasks as its cores hold at `cores_per_task`, at most `tasks_per_node`.
 
@@ -39,7 +41,7 @@ def allocate(
     without: list[str] = []
     told = max(1, int(cores_per_task))
     for share in shares:
-        fitting = int(share.cores / cores_per_task)
+        fitting = int(share.cores // cores_per_task)
         if fitting == 0:
             without.append(
                 f"{share.name}: {share.cores} cores / {_number(cores_per_task)} per task = 0 slots"
@@ -61,5 +63,5 @@ def allocate(
     return Allocation(tuple(nodes), tuple(warnings), label)
 
 
-def _number(value: Fraction) -> str:
+def _number(value: "Fraction | int") -> str:
     return str(value.numerator) if value.denominator == 1 else f"{float(value):g}"

@@ -6,10 +6,13 @@ beside each option.
 
 import re
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from disbatch.contexts.base import NodeShare
 from disbatch.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 JOB_VARIABLE = "SLURM_JOB_ID"
 OPTIONS_FILE_VARIABLE = "DISBATCH_SLURM_SRUN_OPTIONS_FILE"
@@ -64,8 +67,8 @@ def counts(text: str, variable: str) -> list[int]:
 
 
 def shares(
-    environ: Mapping[str, str], nodes: Sequence[str], cores_per_task: Fraction | None, *, fill: bool
-) -> tuple[list[NodeShare], Fraction, list[str]]:
+    environ: Mapping[str, str], nodes: Sequence[str], cores_per_task: "Fraction | None", *, fill: bool
+) -> "tuple[list[NodeShare], Fraction | int, list[str]]":
     """For each node the cores that tasks may use; the cores for each task; what the user should know.
 
     A node's cores are its number of Slurm tasks times the CPUs for each (so that `-n 20 --ntasks-per-node 5` is 5 slots
@@ -93,7 +96,7 @@ def shares(
     for name, task_count, cpu_count in zip(nodes, tasks, cpus, strict=True):
         asked = task_count * slurm_cores
         rows.append(NodeShare(name, max(asked, cpu_count) if fill else asked))
-    return rows, cores_per_task or Fraction(slurm_cores), warnings
+    return rows, cores_per_task or slurm_cores, warnings
 
 
 def launch_argv(node: str, engine: Sequence[str]) -> tuple[str, ...]:

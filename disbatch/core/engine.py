@@ -32,6 +32,7 @@ from disbatch.core.model import Outcome
 PREFETCH_S = (
     0.05  # work held ahead: longer makes mixed durations wait beside free slots, shorter lets slots run dry
 )
+ONE_AHEAD_S = 0.2  # mean duration below which each slot has one more at hand; above, a message costs nothing
 PREFETCH_MAX = 1000  # tasks; no duration is short enough to need more
 REPORT_S = 0.04  # short tasks: reports are sent this often, so that one message carries many
 PACE = 0.2  # weight of a new duration in the running mean
@@ -127,7 +128,10 @@ class EngineCore:
             return 0
         if not self._mean_s:
             return self.config.slots
-        return self.config.slots + min(PREFETCH_MAX, int(PREFETCH_S * self.config.slots / self._mean_s))
+        slots = self.config.slots
+        ahead = min(PREFETCH_MAX, int(PREFETCH_S * slots / self._mean_s))
+        # tasks that take as long as each other end together: each slot then has its next one at hand
+        return slots + (max(ahead, slots) if self._mean_s < ONE_AHEAD_S else ahead)
 
     def handle(self, now: float, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""

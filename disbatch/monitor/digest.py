@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 
@@ -98,6 +97,8 @@ def _cluster_without_resume(cluster: str, rest: list[str]) -> list[str]:
 
 
 def _program() -> list[str]:
+    import shutil  # 4 ms, for runs that leave something to do
+
     path = sys.argv[0]
     name = os.path.basename(path)
     if name == "__main__.py":

@@ -1,7 +1,6 @@
 """The names of a run's files, and claiming a prefix so that no run ever touches another's files."""
 
 import os
-import secrets
 import time
 from dataclasses import dataclass
 
@@ -36,7 +35,7 @@ class RunFiles:
 
 def make_job_id() -> str:
     """Date, time and something random: unique among runs that start in one folder in the same second."""
-    return time.strftime("%Y%m%d%H%M%S_") + secrets.token_hex(2)
+    return time.strftime("%Y%m%d%H%M%S_") + os.urandom(2).hex()
 
 
 def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) -> tuple[RunFiles, int]:

@@ -9,7 +9,6 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 from disbatch.contexts import slurm
 from disbatch.contexts.base import Allocation, allocate
@@ -172,7 +171,7 @@ def _allocation(options: argparse.Namespace, environ: Mapping[str, str]) -> Allo
         raise UsageError(
             f"nothing to run on: say how many cores may be used, for example -s localhost:{count}"
         )
-    cores = options.cpus_per_task or Fraction(1)
+    cores = options.cpus_per_task or 1
     return allocate(shares, cores, options.tasks_per_node, options.label or "SSH0")
 
 

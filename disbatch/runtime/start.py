@@ -7,7 +7,6 @@ found good; engines are forked before any thread or event loop exists.
 import contextlib
 import gc
 import os
-import secrets
 import socket
 from dataclasses import dataclass
 
@@ -78,7 +77,7 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
         view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
     if settings.status_header:
         os.write(status_fd, HEADER + b"\n")
-    did = secrets.token_hex(8)
+    did = os.urandom(8).hex()
     try:
         return _run_staged(_Stage(settings, server, source, resume, files, status_fd, did), view)
     except KvsError as error:
@@ -148,7 +147,7 @@ def _start_engine(
     name = socket.gethostname()
     label = settings.allocation.label
     start = EngineStart(
-        config=EngineConfig(secrets.token_hex(8), rank, name, node.slots, GRACE_S),
+        config=EngineConfig(os.urandom(8).hex(), rank, name, node.slots, GRACE_S),
         did=stage.did,
         addresses=stage.server.addresses,
         token=stage.server.token,
