@@ -213,7 +213,9 @@ def engine_process(start: EngineStart, guard_fd: int) -> int:
     log = open_log(start.log, start.loglevel, "engine")
     log.info("engine %d on %s: %d slots", start.config.rank, start.config.node, start.config.slots)
     try:
-        return asyncio.run(EngineShell(start, guard_fd, log).run())
+        # Not asyncio.run, which waits for its threads at the end: one may still be asking a name server that does not
+        # answer for an address of the driver that was not needed. The process ends by os._exit.
+        return asyncio.new_event_loop().run_until_complete(EngineShell(start, guard_fd, log).run())
     except (KvsError, MachineError, OSError) as error:
         log.error("this engine cannot work: %s", error)
         print(f"this engine cannot work: {error}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 `sshbed.py`, `slurmbed.py` and `netbed.py` say what they give. The helpers of the live tests can be imported too.
 """
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,12 @@ def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
     """Fails a test after which a process still has the test's folder in its environment or as its working folder."""
     yield
     try:
-        wait_until(lambda: not processes_of(str(tmp_path)), "no process of this test is left", seconds=5.0)
+        wait_until(
+            lambda: not processes_of(str(tmp_path)),
+            "no process of this test is left",
+            seconds=5.0,
+            logs=lambda: subprocess.run(["ps", "axfww"], capture_output=True, text=True).stdout,
+        )
     finally:
         kill_all(processes_of(str(tmp_path)))
 
