@@ -242,6 +242,7 @@ def fenced(info: str) -> list[tuple[str, str]]:
 def test_readme_commands_do_what_the_readme_says(tmp_path: Path) -> None:
     """Each block runs in one folder, in order; the status lines shown are those that come out, but for times and ids."""
     wrapper(tmp_path / "bin/disBatch", f'env PYTHONPATH="{ROOT}" "{sys.executable}" -m disbatch')
+    wrapper(tmp_path / "bin/python3", f'env PYTHONPATH="{ROOT}" "{sys.executable}"')
     env = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     folder = tmp_path / "empty"
     folder.mkdir()
