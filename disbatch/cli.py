@@ -5,7 +5,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
@@ -43,7 +43,7 @@ def _positive_fraction(text: str) -> "Fraction":
     return value
 
 
-def _count(at_least: int) -> "type[int]":
+def _count(at_least: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         try:
             value = int(text)
@@ -53,11 +53,14 @@ def _count(at_least: int) -> "type[int]":
             raise argparse.ArgumentTypeError(f"{text!r} is less than {at_least}")
         return value
 
-    return convert  # type: ignore[return-value]
+    return convert
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of `disBatch`; options and groups as the manual's usage has them, and what we add."""
+    """The parser of `disBatch`; options and groups as the manual's usage has them, and what we add.
+
+    Long, as it is a table: an option a row, in the order in which --help shows them.
+    """
     parser = _Parser(
         prog="disBatch",
         description="Run a long list of shell commands, one a line, on whatever machines there are.",
