@@ -4,6 +4,7 @@ A feeder is asked to `feed` whenever the core may want more; what it has it give
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol
@@ -33,7 +34,7 @@ class Sink(Protocol):
     def note(self, text: str) -> None: ...
 
 
-class Feeder:
+class Feeder(ABC):
     """What the three have in common: errors of the list, notes, and that giving may ask for more."""
 
     def __init__(self, source: FileSource | StreamSource | KvsSource, sink: Sink) -> None:
@@ -66,8 +67,8 @@ class Feeder:
         """Nothing more is wanted."""
         self._stopped = True
 
-    def _feed(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _feed(self) -> None: ...
 
     def _end(self, failure: str = "") -> None:
         self.stop()

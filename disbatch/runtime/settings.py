@@ -22,8 +22,6 @@ GRACE_S = (
     5.0  # between TERM and KILL: enough to flush a file, short enough for somebody who waits at a terminal
 )
 HEARTBEAT_S = 30.0  # a tenth of the default lease (session page, 14)
-PLAIN_PROGRESS_S = 30.0  # without a terminal: seldom enough for a log
-BAR_REFRESH_S = 0.25  # at a terminal: what looks alive
 STATUS_KEY_S = 1.0  # how often the snapshot for outside monitors is published
 FSYNC_S = 1.0  # what a power cut may cost at most
 WRITE_RETRY_S = 1.0  # a full disk is tried again this often
