@@ -15,34 +15,30 @@ from disbatch.core.driver_events import (
     DiskGivenUp,
     Effect,
     Ending,
-    EngineExited,
-    EngineLaunched,
     Event,
     Instant,
     ItemsCame,
-    Level,
     ListEnded,
     ListFailed,
-    MessageCame,
-    Note,
     Over,
     Publish,
-    Say,
     ServerLost,
     SignalCame,
     Written,
 )
 from disbatch.core.errors import DisBatchError
 from disbatch.core.failures import FailureGroups
-from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
+from disbatch.core.fleet import Fleet
 from disbatch.core.ledger import Ledger
-from disbatch.core.messages import Hello, Report, StopMode
+from disbatch.core.messages import StopMode
 from disbatch.core.model import Barrier, Item, PerEngine, Task
+from disbatch.core.outbox import Outbox
 from disbatch.core.recorder import Recorder
 from disbatch.core.resume import Place, Verdict
+from disbatch.core.sessions import Books, Sessions
 from disbatch.core.setup import EngineSetup
 from disbatch.core.snapshot import RunSnapshot, take_snapshot
-from disbatch.core.status import barrier_record, task_record
+from disbatch.core.status import barrier_record
 
 Judge = Callable[[Task], tuple[Verdict, Place | None]]
 
@@ -79,8 +75,13 @@ class DriverCore:
         self._any_item = False
         self._announce = False  # say what still runs, once every engine has given back what does not
         self._recorder = Recorder()
-        self._effects: list[Effect] = []
+        self._outbox = Outbox()
         self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup)
+        self.sessions = Sessions(
+            Books(self.ledger, self.fleet, self.failures, self._setup, self._recorder, self._dispatcher),
+            self._outbox,
+            self,
+        )
 
     # -- what the shell asks
 
@@ -104,117 +105,15 @@ class DriverCore:
 
     def handle(self, now: Instant, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""
-        _HANDLERS[type(event)](self, now, event)
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, now, event)
+        else:
+            self.sessions.handle(now, event)
         self._settle(now)
-        effects, self._effects = self._effects, []
-        return effects
+        return self._outbox.take()
 
     # -- events
-
-    def _launched(self, now: Instant, event: EngineLaunched) -> None:
-        self.fleet.launched(event.rank, event.node, event.slots, event.label)
-
-    def _message(self, now: Instant, event: MessageCame) -> None:
-        message = event.message
-        if isinstance(message, Hello):
-            self._hello(message)
-            return
-        engine = self.fleet.by_sid.get(message.sid)
-        if engine is None or engine.ep != message.ep:
-            self._note(
-                f"dropped a message of session {message.sid}, connection {message.ep}: not a current one"
-            )
-            return
-        engine.demand, engine.echo = message.demand, message.t
-        self._take_reports(engine, message.reports)
-        self._give_back(engine, list(message.returned))
-        if message.answers >= engine.recall_seq:
-            engine.recalled.clear()  # what was not given back had been started
-        if message.bye:
-            self._bye(engine, message.bye)
-
-    def _hello(self, hello: Hello) -> None:
-        engine = self.fleet.sign_in(hello)
-        if engine is None:
-            self._note(f"refused engine {hello.rank} on {hello.node}, session {hello.sid}: not expected")
-            return
-        self._note(f"engine {engine.rank} on {engine.node} has signed in: {engine.slots} slots")
-        engine.demand, engine.echo = hello.demand, hello.t
-        self._take_reports(engine, hello.reports)
-        # Resync: what it should hold and does not was lost on the way down
-        held = set(hello.held)
-        self._give_back(engine, [h for h in engine.held.items() if h not in held])
-        self._dispatcher.owe(engine)
-
-    def _take_reports(self, engine: Engine, reports: tuple[Report, ...]) -> None:
-        before = engine.seen
-        for report in reports:
-            if report.n > engine.seen:
-                engine.seen = report.n
-                if report.kind == "T":
-                    self._task_report(engine, report)
-                else:
-                    self._command_report(engine, report)
-        if self._recorder.rows and engine.seen > before:
-            self._effects.append(self._recorder.seal(engine, engine.seen))
-            if self._recorder.lost:
-                self._dispatcher.owe(engine)
-        elif reports:
-            self._recorder.nothing_to_write(engine)
-            self._dispatcher.owe(engine)
-
-    def _task_report(self, engine: Engine, report: Report) -> None:
-        entry = self.ledger.current((report.task_id, report.attempt), engine.sid)
-        if entry is None:
-            self._note(f"stale report: task {report.task_id}, attempt {report.attempt}, engine {engine.rank}")
-            return
-        outcome = report.outcome
-        failed = outcome.returncode != 0
-        self.ledger.finish(entry, failed=failed)
-        engine.held.pop(report.task_id, None)
-        engine.recalled.pop(report.task_id, None)
-        self._recorder.rows.append(task_record(entry.task, engine.node, outcome))
-        if failed:
-            self.failures.add(report.task_id, outcome.returncode, outcome.err_snippet)
-            if self.config.fail_fast and self._stop != "kill":
-                self._end(Ending.FAIL_FAST, "kill")
-
-    def _command_report(self, engine: Engine, report: Report) -> None:
-        command = self._setup.command(report.kind, report.task_id)
-        if command is None:
-            self._note(
-                f"engine {engine.rank} reports a PERENGINE command that there is not: {report.kind} {report.task_id}"
-            )
-            return
-        self._recorder.rows.append(task_record(command, engine.node, report.outcome))
-        if report.outcome.returncode:
-            self._say(notices.command_failed(command, engine.node, report.outcome), level="error")
-
-    def _give_back(self, engine: Engine, held: list[tuple[int, int]]) -> None:
-        # the oldest has to stand first again, and each goes to the front
-        for task_id, attempt in sorted(held, reverse=True):
-            entry = self.ledger.current((task_id, attempt), engine.sid)
-            engine.held.pop(task_id, None)
-            engine.recalled.pop(task_id, None)
-            if entry is not None:
-                self.ledger.give_back(entry)
-
-    def _bye(self, engine: Engine, why: str) -> None:
-        self._note(f"engine {engine.rank} on {engine.node} leaves: {why}")
-        self._give_back(engine, list(engine.held.items()))
-        if engine.state not in GONE:
-            engine.move(EngineState.STOPPED)
-
-    def _exited(self, now: Instant, event: EngineExited) -> None:
-        engine = self.fleet.engines[event.rank]
-        if engine.state in GONE:
-            return
-        running = engine.busy if engine.sid else None
-        self._give_back(engine, list(engine.held.items()))
-        engine.move(EngineState.LOST)
-        self._say(notices.engine_lost(engine.node, running, event.why), level="error")
-        if running is not None and self._work_left():
-            self._end(Ending.NO_ENGINE, "finish")
 
     def _items(self, now: Instant, event: ItemsCame) -> None:
         self._waiting.extend(event.items)
@@ -228,7 +127,7 @@ class DriverCore:
             except DisBatchError as error:  # a resume that does not match, in a stream
                 self._list_failed(now, ListFailed(str(error)))
         if self._recorder.rows:
-            self._effects.append(self._recorder.seal(None, 0))
+            self._outbox.add(self._recorder.seal(None, 0))
 
     def _item(self, now: Instant, item: Item) -> None:
         if isinstance(item, PerEngine):
@@ -257,14 +156,14 @@ class DriverCore:
         self._complete_setup()
         if event.failure:
             self._complete_as = Ending.FEEDER
-            self._say(event.failure, level="error")
+            self._outbox.say(event.failure, level="error")
 
     def _list_failed(self, now: Instant, event: ListFailed) -> None:
-        self._say(event.text, level="error")
+        self._outbox.say(event.text, level="error")
         self._end(Ending.BAD_LIST, "finish")
 
     def _server_lost(self, now: Instant, event: ServerLost) -> None:
-        self._say(f"the connection to the KVS server is gone: {event.why}", level="error")
+        self._outbox.say(f"the connection to the KVS server is gone: {event.why}", level="error")
         self._end(Ending.NO_SERVER, "kill")
 
     def _written(self, now: Instant, event: Written) -> None:
@@ -281,15 +180,23 @@ class DriverCore:
 
     def _signal(self, now: Instant, event: SignalCame) -> None:
         if self._stop in ("kill", "abort"):
-            self._say(notices.KILLED_NOW)
+            self._outbox.say(notices.KILLED_NOW)
             self._end(event.ending, "abort")
         elif event.ending is Ending.SIGINT and self.ending is not Ending.SIGINT:
-            self._say(notices.INTERRUPTED)
+            self._outbox.say(notices.INTERRUPTED)
             self._announce = True
             self._end(Ending.SIGINT, "finish")
         else:
-            self._say(notices.stopping(self.fleet.busy))
+            self._outbox.say(notices.stopping(self.fleet.busy))
             self._end(event.ending, "kill")
+
+    def task_failed(self) -> None:
+        if self.config.fail_fast and self._stop != "kill":
+            self._end(Ending.FAIL_FAST, "kill")
+
+    def engine_lost(self) -> None:
+        if self._work_left():
+            self._end(Ending.NO_ENGINE, "finish")
 
     # -- what follows
 
@@ -308,26 +215,26 @@ class DriverCore:
             )
             record = self._recorder.seal(None, 0)
             self._barrier_batch = record.batch
-            self._effects.append(record)
+            self._outbox.add(record)
         if not self._stop and not self._work_left() and not self._recorder.pending:
             self._end(self._complete_as, "finish")
         if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
             self._end(Ending.NO_ENGINE, "finish")
         nothing_more = self.list_ended or self._barrier is not None
-        self._effects.extend(self._dispatcher.serve(self._stop, nothing_more=nothing_more))
+        self._outbox.extend(self._dispatcher.serve(self._stop, nothing_more=nothing_more))
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()
         if self._stop and not self.over and not self._recorder.pending and not self.fleet.living():
             self.over = True
             assert self.ending is not None
-            self._effects.append(Over(self.ending))
+            self._outbox.add(Over(self.ending))
 
     def _say_what_runs(self) -> None:
         living = self.fleet.living()
         running = [(e.node, self.ledger.entries[task_id].task) for e in living for task_id in e.held]
         if running:
-            self._say(notices.what_runs(running))
+            self._outbox.say(notices.what_runs(running))
 
     def _work_left(self) -> bool:
         if self.ledger.unfinished or self._barrier or self._waiting or not self.list_ended:
@@ -341,9 +248,9 @@ class DriverCore:
         barrier = self._barrier[0]
         self._barrier, self._barrier_batch = None, 0
         if barrier.key is not None:
-            self._effects.append(Publish(barrier.key, str(barrier.task_id)))
+            self._outbox.add(Publish(barrier.key, str(barrier.task_id)))
         if barrier.check and self.ledger.age_failed:
-            self._say(notices.check_failed(barrier, self.ledger.age_failed), level="error")
+            self._outbox.say(notices.check_failed(barrier, self.ledger.age_failed), level="error")
             self._end(Ending.CHECK, "finish")
         self.ledger.new_age()
 
@@ -355,17 +262,8 @@ class DriverCore:
             self._stop = mode
             self._dispatcher.owe(*self.fleet.living())
 
-    def _say(self, text: str, *, level: Level = "note") -> None:
-        self._effects.append(Say(text, level))
-
-    def _note(self, text: str) -> None:
-        self._effects.append(Note(text))
-
 
 _HANDLERS: dict[type, Callable[..., None]] = {
-    EngineLaunched: DriverCore._launched,
-    EngineExited: DriverCore._exited,
-    MessageCame: DriverCore._message,
     ItemsCame: DriverCore._items,
     ListEnded: DriverCore._ended,
     ListFailed: DriverCore._list_failed,
