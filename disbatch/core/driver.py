@@ -54,6 +54,7 @@ class DriverConfig:
     node: str  # host name of the driver, for the rows of barriers
     pid: int
     fail_fast: bool
+    exit_code: bool = False  # failed tasks count even where all were done
 
 
 class DriverCore:
@@ -96,6 +97,17 @@ class DriverCore:
     def left(self) -> bool:
         """Whether tasks of the list have no final line: read ones, or such as were never read."""
         return self._recorder.lost or self.ledger.unfinished > 0 or bool(self._waiting) or not self.list_ended
+
+    @property
+    def failed(self) -> int:
+        """Tasks with a non-zero exit code, those of earlier runs that were skipped included."""
+        return self.ledger.failed + self.ledger.skipped_failed
+
+    def exit_code(self, ending: Ending) -> int:
+        """That of the program, when it ends like this."""
+        if ending is Ending.COMPLETE and self.config.exit_code and self.failed:
+            return 1
+        return ending.exit_code
 
     def snapshot(self, elapsed_s: float, total: int | None) -> RunSnapshot:
         """The picture for viewers; `total` is what the shell knows of the length of the list."""

@@ -144,10 +144,38 @@ class Note(NamedTuple):
     text: str
 
 
+class EngineJoined(NamedTuple):
+    """For those who watch: an engine has signed in, for the first time or after its connection broke."""
+
+    rank: int
+    node: str
+    label: str
+    slots: int
+
+
+class EngineLeft(NamedTuple):
+    """For those who watch: an engine has left in order."""
+
+    rank: int
+    node: str
+    label: str
+    why: str
+
+
+class EngineLost(NamedTuple):
+    """For those who watch: an engine is gone that was not told to go. `running` is None if it never signed in."""
+
+    rank: int
+    node: str
+    label: str
+    running: int | None
+    why: str
+
+
 class Over(NamedTuple):
     """Everything is written and every engine is gone."""
 
     ending: Ending
 
 
-Effect = Send | Record | Publish | Say | Note | Over
+Effect = Send | Record | Publish | Say | Note | EngineJoined | EngineLeft | EngineLost | Over

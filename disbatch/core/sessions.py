@@ -9,7 +9,16 @@ from typing import Protocol
 
 from disbatch.core import notices
 from disbatch.core.dispatch import Dispatcher
-from disbatch.core.driver_events import EngineExited, EngineLaunched, Event, Instant, MessageCame
+from disbatch.core.driver_events import (
+    EngineExited,
+    EngineJoined,
+    EngineLaunched,
+    EngineLeft,
+    EngineLost,
+    Event,
+    Instant,
+    MessageCame,
+)
 from disbatch.core.failures import FailureGroups
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
@@ -80,6 +89,7 @@ class Sessions:
             )
             return
         self._outbox.note(f"engine {engine.rank} on {engine.node} has signed in: {engine.slots} slots")
+        self._outbox.add(EngineJoined(engine.rank, engine.node, engine.label, engine.slots))
         engine.demand, engine.echo = hello.demand, hello.t
         self._take_reports(engine, hello.reports)
         # Resync: what it should hold and does not was lost on the way down
@@ -143,6 +153,7 @@ class Sessions:
 
     def _bye(self, engine: Engine, why: str) -> None:
         self._outbox.note(f"engine {engine.rank} on {engine.node} leaves: {why}")
+        self._outbox.add(EngineLeft(engine.rank, engine.node, engine.label, why))
         self._give_back(engine, list(engine.held.items()))
         if engine.state not in GONE:
             engine.move(EngineState.STOPPED)
@@ -154,6 +165,7 @@ class Sessions:
         running = engine.busy if engine.sid else None
         self._give_back(engine, list(engine.held.items()))
         engine.move(EngineState.LOST)
+        self._outbox.add(EngineLost(engine.rank, engine.node, engine.label, running, event.why))
         self._outbox.say(notices.engine_lost(engine.node, running, event.why), level="error")
         if running is not None:
             self._run.engine_lost()

@@ -19,7 +19,10 @@ from disbatch.core.driver_events import (
     Effect,
     Ending,
     EngineExited,
+    EngineJoined,
     EngineLaunched,
+    EngineLeft,
+    EngineLost,
     Event,
     Instant,
     ItemsCame,
@@ -40,14 +43,17 @@ from disbatch.core.driver_events import (
 from disbatch.core.errors import PeerError
 from disbatch.core.messages import Hello, Up
 from disbatch.core.model import Item
+from disbatch.core.notable import RunEnd
 from disbatch.core.resume import Place
 from disbatch.core.snapshot import STATUS_KEY, RunSnapshot
 from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.feedcommand import FeedCommand
 from disbatch.runtime.feeding import Feeder, FileFeeder, KvsFeeder, StreamFeeder
+from disbatch.runtime.files import RunFiles
 from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.launches import Launched, Launches, LaunchOrder
+from disbatch.runtime.observers import Observers, Watched
 from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.settings import STATUS_KEY_S, FeedSettings
@@ -82,7 +88,8 @@ class DriverShell:
         kvs: Kvs,
         log: logging.Logger,
         view: View,
-        status_path: str,
+        files: RunFiles,
+        observers: Observers,
     ) -> None:
         self._core = core
         self._source = source
@@ -90,7 +97,9 @@ class DriverShell:
         self._kvs = kvs
         self._log = log
         self._view = view
-        self._status_path = status_path
+        self._files = files
+        self._status_path = files.status
+        self._observers = observers
         self._disk_fails = False
         self._total: int | None = None
         self._results: ResultPublisher | None = None
@@ -123,6 +132,7 @@ class DriverShell:
         for engine in started:
             self._happened(EngineLaunched(engine.rank, engine.node, engine.slots, engine.label))
         self._kvs.on_lost = lambda why: self._happened(ServerLost(why))
+        self._begin_observers()
         await self._kvs.start()
         self._kvs.subscribe(up_key(self._core.config.did), self._message_came)
         for launched in engines:
@@ -140,6 +150,7 @@ class DriverShell:
         self._feeder.stop()
         self._writer.close(CLOSE_S)
         await self._launches.finish()
+        await self._finish_observers(ending)
         await self._kvs.close()
         return ending
 
@@ -156,6 +167,18 @@ class DriverShell:
             environ = {**os.environ, **feed.environ}
             self._command = FeedCommand(feed.command, environ, feeder.program_ended, self._warn)
         return feeder
+
+    def _begin_observers(self) -> None:
+        if self._observers:
+            causes = self._core.failures.largest
+            self._observers.begin(Watched(self._files, self.snapshot, causes, self._warn, self._log))
+
+    async def _finish_observers(self, ending: Ending) -> None:
+        if self._observers:
+            core = self._core
+            code, causes = core.exit_code(ending), core.failures.largest()
+            end = RunEnd(ending.name, ending.text, code, self.snapshot(), causes, core.left)
+            await self._observers.finish(end)
 
     def _signed_in(self) -> None:
         assert isinstance(self._source, KvsSource) and self._results
@@ -196,6 +219,8 @@ class DriverShell:
             self._kvs.put(down_key(message.sid, message.ep), to_value(message))
         elif isinstance(effect, Record):
             rows = effect.rows
+            if self._observers:
+                self._observers.remember(effect.batch, rows)
             if self._results:
                 self._results.remember(effect.batch, [self._record_of(row) for row in rows])
             data = b"".join(
@@ -211,6 +236,8 @@ class DriverShell:
             self._kvs.put(effect.key, Value(b"ASTR", effect.text.encode("ascii")))
         elif isinstance(effect, Over) and not self._over.done():
             self._over.set_result(effect.ending)
+        if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost):
+            self._observers.happened(effect)
 
     def _skipped(self, place: Place) -> bytes:
         assert self._resume is not None
@@ -239,8 +266,10 @@ class DriverShell:
             self._loop.call_soon_threadsafe(function, argument)
 
     def _signalled(self, ending: Ending) -> None:
-        if self._core.over and self._command:
-            self._command.kill()
+        if self._core.over:
+            self._observers.hurry()
+            if self._command:
+                self._command.kill()
         again = self._core.ending is not None
         self._happened(SignalCame(ending))
         if self._disk_fails and (again or ending is Ending.SIGTERM):
@@ -252,6 +281,8 @@ class DriverShell:
         for batch in batches:
             if self._results:
                 self._results.written(batch)
+            if self._observers:
+                self._observers.written(batch)
             self._happened(Written(batch))
 
     def _disk_trouble(self, reason: str) -> None:

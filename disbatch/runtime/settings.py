@@ -25,6 +25,9 @@ HEARTBEAT_S = 30.0  # a tenth of the default lease (session page, 14)
 STATUS_KEY_S = 1.0  # how often the snapshot for outside monitors is published
 FSYNC_S = 1.0  # what a power cut may cost at most
 WRITE_RETRY_S = 1.0  # a full disk is tried again this often
+OBSERVERS_END_S = (
+    5.0  # for the last mail and the like: what somebody who waits for the prompt still puts up with
+)
 LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, but a wrong file
 
 NOT_YET = {

@@ -26,6 +26,7 @@ from disbatch.runtime.files import RunFiles, claim, make_job_id
 from disbatch.runtime.launches import Launched, LaunchOrder
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
+from disbatch.runtime.observers import Observers
 from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.remote import engine_argv, engine_order
 from disbatch.runtime.resume import ResumeFiles
@@ -99,12 +100,15 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         BrokenPipeError
     ):  # there may be no engine on this host; others read the info file
         os.write(lifeline, pem + LIFELINE_MARK)
-    config = DriverConfig(stage.did, socket.gethostname(), os.getpid(), settings.fail_fast)
+    config = DriverConfig(
+        stage.did, socket.gethostname(), os.getpid(), settings.fail_fast, settings.exit_code
+    )
     core = DriverCore(config, resume.judge if resume else None)
     feed = None
     if isinstance(stage.source, KvsSource):
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
-    shell = DriverShell(core, stage.source, resume, kvs, log, view, files.status)
+    observers = Observers([])
+    shell = DriverShell(core, stage.source, resume, kvs, log, view, files, observers)
     try:
         ending = asyncio.run(shell.run(stage.status_fd, engines, _orders(stage), feed))
     finally:
@@ -116,11 +120,8 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     used = os.times()
     seconds = used.user + used.system
     log.info("run %s ends: %s; processor time of the driver: %.2f s", files.job_id, ending.text, seconds)
-    exit_code = ending.exit_code
-    failed = core.ledger.failed + core.ledger.skipped_failed
-    if ending is Ending.COMPLETE and settings.exit_code and failed:
-        exit_code = 1
-    return RunResult(ending, exit_code, shell.snapshot(), core.failures.largest(), core.left, failed, files)
+    causes = core.failures.largest()
+    return RunResult(ending, core.exit_code(ending), shell.snapshot(), causes, core.left, core.failed, files)
 
 
 def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:

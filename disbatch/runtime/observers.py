@@ -1,0 +1,114 @@
+"""Those who watch a run in the driver's process (mail, hooks, a web page): one protocol, and the list that calls them.
+
+The driver pays for an empty list with one look at it a batch. What an observer does with what it is told is its own
+business; here belongs that no observer can hold the run up or end it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from disbatch.core.failures import FailureGroup
+from disbatch.core.notable import Batch, Notable, RunEnd, find_barriers, find_failure
+from disbatch.core.resume import Place
+from disbatch.core.snapshot import RunSnapshot
+from disbatch.core.status import StatusRecord
+from disbatch.runtime.files import RunFiles
+from disbatch.runtime.settings import OBSERVERS_END_S
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The run, as its observers know it. The functions may be called at any time, in the event loop."""
+
+    files: RunFiles
+    snapshot: Callable[[], RunSnapshot]
+    failures: Callable[[], list[FailureGroup]]
+    warn: Callable[[str], None]  # tells the user and the log
+    log: logging.Logger
+
+
+class Observer(Protocol):
+    """All four are called in the event loop, and the first three have to return at once."""
+
+    def begin(self, run: Watched) -> None:
+        """The loop runs; engines are being started."""
+
+    def written(self, batch: Batch) -> None:
+        """These rows are in the status file."""
+
+    def happened(self, event: Notable) -> None:
+        """Something worth a word."""
+
+    async def finish(self, end: RunEnd) -> None:
+        """Everything is written and every engine is gone. Cancelled when it takes longer than OBSERVERS_END_S, or when
+        the user interrupts."""
+
+
+class Observers:
+    """Calls each observer in turn. One that raises is logged and left out from then on: it is there to watch."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = list(observers)
+        self._log = logging.getLogger(__name__)
+        self._batches: dict[int, list[StatusRecord | Place]] = {}
+        self._failed = False  # a first failure has been told
+        self._ending: asyncio.Task[None] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def begin(self, run: Watched) -> None:
+        self._log = run.log
+        self._each("begin", lambda observer: observer.begin(run))
+
+    def remember(self, batch: int, rows: list[StatusRecord | Place]) -> None:
+        """These rows will be written as this batch."""
+        self._batches[batch] = rows
+
+    def written(self, number: int) -> None:
+        """This batch is in the status file."""
+        all_rows = self._batches.pop(number, None)
+        if not all_rows:
+            return
+        rows = [row for row in all_rows if isinstance(row, StatusRecord)]
+        batch = Batch(rows, len(all_rows) - len(rows))
+        self._each("written", lambda observer: observer.written(batch))
+        first = None if self._failed else find_failure(rows)
+        if first:
+            self._failed = True
+            self.happened(first)
+        for barrier in find_barriers(rows):
+            self.happened(barrier)
+
+    def happened(self, event: Notable) -> None:
+        self._each("happened", lambda observer: observer.happened(event))
+
+    async def finish(self, end: RunEnd) -> None:
+        """Lets all of them finish side by side, for a bounded time."""
+        self._ending = asyncio.ensure_future(self._finish(end))
+        try:
+            await asyncio.wait_for(self._ending, OBSERVERS_END_S)
+        except (TimeoutError, asyncio.CancelledError):
+            self._log.warning("what watches the run was not done in time, and is left behind")
+
+    def hurry(self) -> None:
+        """The user does not want to wait."""
+        if self._ending:
+            self._ending.cancel()
+
+    async def _finish(self, end: RunEnd) -> None:
+        endings = [observer.finish(end) for observer in self._observers]
+        for result in await asyncio.gather(*endings, return_exceptions=True):
+            if isinstance(result, Exception):
+                self._log.error("an observer failed at the end", exc_info=result)
+
+    def _each(self, what: str, call: Callable[[Observer], None]) -> None:
+        for observer in [*self._observers]:
+            try:
+                call(observer)
+            except Exception:  # broad, as a defect in what only watches must not cost the run
+                self._log.exception("%s failed in %s: it watches no more", type(observer).__name__, what)
+                self._observers.remove(observer)
