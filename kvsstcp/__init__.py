@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     )
     from kvsstcp.infofile import Info, read_info, write_info
     from kvsstcp.limits import Limits
-    from kvsstcp.server import LocalClient, Server
+    from kvsstcp.local import LocalClient
+    from kvsstcp.server import Server
     from kvsstcp.values import Value
 
 _HOMES = {
@@ -34,7 +35,7 @@ _HOMES = {
     "Info": "infofile",
     "KvsError": "errors",
     "Limits": "limits",
-    "LocalClient": "server",
+    "LocalClient": "local",
     "ProtocolError": "errors",
     "Server": "server",
     "UsageError": "errors",

@@ -66,7 +66,7 @@ class Client:
     def connect(self) -> None:
         """Connect, if there is no connection. Raises ConnectionFailed."""
         if self._sock is None:
-            self._sock, rest = dial(self.info, self.connect_timeout_s)
+            self._sock, rest = dial(self.info, self.connect_timeout_s, self._limits)
             self._decoder = wire.ReplyDecoder(self._limits)
             self._replies = []
             if rest:

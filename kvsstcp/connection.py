@@ -5,12 +5,12 @@ proofs, who is still to be written to) is the server's.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from kvsstcp import wire
 from kvsstcp.errors import NotProven, ProtocolError, TooMuchInput
+from kvsstcp.sockets import tune
 from kvsstcp.values import Value
 from kvsstcp.wire import CANCEL, CLOSE, DOWN, DUMP, GET, JSON_DUMP, MKEY, PUT, TAKE, VIEW, Request
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from kvsstcp.auth import ServerHandshake
     from kvsstcp.server import Server
     from kvsstcp.tls import TlsPipe
-
-# After a minute of silence the kernel asks whether the peer's host is still there, and four times more.
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -41,7 +38,9 @@ class Connection(asyncio.BufferedProtocol):
         "_timer",
         "_tls",
         "_transport",
+        "_why",
         "address",
+        "last_key",
         "peer",
     )
 
@@ -61,6 +60,9 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._ending = False
         self._timer: asyncio.TimerHandle | None = None
+        self._why = "the peer closed the connection"
+        self.last_key: bytes | None = None
+        """What the last get or view asked for."""
         self.peer = self.address = "?"
 
     @property
@@ -75,12 +77,8 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(name, tuple):
             self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
         sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            # The event loop sees to this only for sockets that were made with the protocol's number.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        if sock is not None:
+            tune(sock, self._server.limits)
         self._transport.set_write_buffer_limits(high=self._server.limits.output_bytes)
         if not self.proven:
             self._later(self._server.limits.handshake_s, self._too_slow)
@@ -116,7 +114,7 @@ class Connection(asyncio.BufferedProtocol):
         self._backlog.clear()
         self._out.clear()
         self._server.held_bytes -= self._held_bytes
-        self._server.forget(self)
+        self._server.forget(self, self._why if error is None else str(error))
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -158,6 +156,7 @@ class Connection(asyncio.BufferedProtocol):
         """The peer broke a rule: say so in the log, let replies that it earned before go out, end."""
         if self._ending:
             return
+        self._why = f"cut off: {error}"
         delay_s = self._server.report_cut_off(self, error)
         if not delay_s:
             self.finish()
@@ -231,6 +230,7 @@ class Connection(asyncio.BufferedProtocol):
             if op == PUT:
                 store.put(key, value)
             elif op == GET:
+                self.last_key = key
                 found = store.get(self, key)
                 if found is not None:
                     self._answer(found)
@@ -256,6 +256,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _perform_rare(self, op: bytes, key: bytes, value: Value) -> None:
         if op == VIEW:
+            self.last_key = key
             found = self._store.view(self, key)
             if found is not None:
                 self._answer(found)

@@ -13,6 +13,8 @@ from kvsstcp.auth import (
 )
 from kvsstcp.errors import ConnectionFailed, KvsError, ProofFailed, TlsFailure, UsageError
 from kvsstcp.infofile import Address, Info, format_address
+from kvsstcp.limits import DEFAULT_LIMITS, Limits
+from kvsstcp.sockets import tune
 
 if TYPE_CHECKING:
     import ssl
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _CANDIDATE_S = 10.0
 
 
-def dial(info: Info, timeout_s: float) -> tuple[socket.socket, bytes]:
+def dial(info: Info, timeout_s: float, limits: Limits = DEFAULT_LIMITS) -> tuple[socket.socket, bytes]:
     """A connection to the first candidate that proves itself, and bytes that it sent behind its proof. Raises
     ConnectionFailed, which names every candidate and its reason, and UsageError."""
     if info.certificate_pem is not None and info.token is None:
@@ -36,19 +38,18 @@ def dial(info: Info, timeout_s: float) -> tuple[socket.socket, bytes]:
             continue
         share_s = left_s if index == len(info.addresses) - 1 else min(_CANDIDATE_S, left_s / 2)
         try:
-            return _try(address, info, context, share_s)
+            return _try(address, info, context, share_s, limits)
         except (OSError, KvsError) as error:
             failed.append(f"{format_address(address)}: {error}")
     raise ConnectionFailed(f"no server reached: {'; '.join(failed)}")
 
 
 def _try(
-    address: Address, info: Info, context: "ssl.SSLContext | None", timeout_s: float
+    address: Address, info: Info, context: "ssl.SSLContext | None", timeout_s: float, limits: Limits
 ) -> tuple[socket.socket, bytes]:
     sock = socket.create_connection(address, timeout_s)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        tune(sock, limits)
         if context is not None and info.certificate_pem is not None:
             sock = _secure(sock, info.certificate_pem, context)
         rest = b"" if info.token is None else _prove(sock, info.token, info.certificate_pem)

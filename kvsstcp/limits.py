@@ -50,6 +50,19 @@ class Limits(NamedTuple):
     failed_addresses: int = 1_024
     """Addresses whose failures are remembered; the oldest are forgotten first."""
 
+    keepalive_idle_s: int = 20
+    """Silence after which the kernel asks whether the peer's host is still there. Firewalls that forget idle
+    connections wait for minutes; ten thousand engines cost five hundred small packets a second at most."""
+
+    keepalive_interval_s: int = 5
+    """Seconds between such questions while no answer comes: a few may get lost."""
+
+    silent_s: int = 40
+    """A peer whose host answers nothing for so long (crashed, unplugged, a firewall that forgot us) is gone: long
+    enough for a network that hiccups or a switch that restarts, well below the lease of an engine. It holds too where
+    something waits to be sent, which keepalive alone leaves to some fifteen minutes of repeating. A stopped program is no
+    silent host, unless more is sent to it than its kernel takes."""
+
     close_flush_s: float = 2.0
     """How long a closing server waits for peers to take what was already sent to them."""
 

@@ -4,7 +4,6 @@ What may be asked, and how candidates are tried, belongs to `aclient`.
 """
 
 import asyncio
-import socket
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +11,7 @@ from kvsstcp import wire
 from kvsstcp.auth import ClientHandshake
 from kvsstcp.errors import ConnectionLost, KvsError, ProtocolError, TlsFailure, UsageError
 from kvsstcp.limits import Limits
+from kvsstcp.sockets import tune
 from kvsstcp.values import Value
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Link(asyncio.Protocol):
     def __init__(self, token: bytes | None, certificate_pem: bytes | None, limits: Limits):
         loop = asyncio.get_running_loop()
         self.guarded = token is not None
+        self._limits = limits
         self._certificate_pem = certificate_pem
         self._tls, self._handshake = make_guards(token, certificate_pem)
         self._decoder = wire.ReplyDecoder(limits)
@@ -52,9 +53,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        tune(transport.get_extra_info("socket"), self._limits)
         if self._tls is not None:
             self._tls.start()
             self.transport.write(self._tls.outgoing())

@@ -1,6 +1,7 @@
-"""The asyncio server: listeners, all connections together, and the store for the server's own process.
+"""The asyncio server: listeners, and all connections together.
 
-The protocol of one connection is in `connection`; what the operations mean is in `store`.
+The protocol of one connection is in `connection`; what the operations mean is in `store`; what the server's own process
+does with the store is in `local`.
 """
 
 import asyncio
@@ -15,87 +16,11 @@ from kvsstcp.connection import Connection
 from kvsstcp.errors import ProtocolError, UsageError
 from kvsstcp.infofile import TOKEN_BYTES
 from kvsstcp.limits import DEFAULT_LIMITS, Limits
+from kvsstcp.local import LocalClient, Subscription
 from kvsstcp.store import Store
-from kvsstcp.values import Value
 
 if TYPE_CHECKING:
     import ssl
-
-
-class Subscription:
-    """A reader in the server's own process: gets every value of one key, one after the other."""
-
-    __slots__ = ("_busy", "_callback", "_key", "_server", "active")
-
-    def __init__(self, server: "Server", key: bytes, callback: Callable[[Value], None]):
-        self._server = server
-        self._key = key
-        self._callback = callback
-        self._busy = False
-        self.active = True
-
-    def start(self) -> None:
-        """Take what is there, then wait."""
-        value = self._server.store.get(self, self._key)
-        if value is not None:
-            self.deliver(value)
-
-    def deliver(self, first: Value) -> None:
-        """Call back for this value and for all that came meanwhile. The callback may use the store as it likes: while
-        it runs this reader does not wait, so it is never entered twice."""
-        value: Value | None = first
-        while value is not None:
-            try:
-                self._callback(value)
-            except Exception as error:
-                # Our own process's mistake. The peer whose put led here has done nothing wrong and must not suffer.
-                self._server.report_callback(self._key, error)
-            value = self._server.store.get(self, self._key) if self.active else None
-
-
-class LocalClient:
-    """The store without a socket, for the process and thread in which the server's loop runs."""
-
-    def __init__(self, server: "Server"):
-        self._server = server
-        self._store = server.store
-        self._subscriptions: dict[bytes, Subscription] = {}
-
-    def put(self, key: bytes, value: Value) -> None:
-        self._store.put(key, value)
-        self._server.settle()
-
-    def subscribe(self, key: bytes, callback: Callable[[Value], None]) -> None:
-        """Consume every value of `key`, those that are there and those to come, in order. An exception of the callback
-        goes to the loop's exception handler; the next value is delivered all the same. Raises UsageError when the key
-        has a subscriber already."""
-        if key in self._subscriptions:
-            raise UsageError(f"the key {key!r} has a subscriber already")
-        subscription = self._subscriptions[key] = Subscription(self._server, key, callback)
-        subscription.start()
-        self._server.settle()
-
-    def unsubscribe(self, key: bytes) -> None:
-        """The reverse. Values that come from now on stay in the store."""
-        subscription = self._subscriptions.pop(key, None)
-        if subscription is not None:
-            subscription.active = False
-            self._store.cancel(subscription)
-
-    def take(self, key: bytes) -> Value | None:
-        """The oldest value, removed; None when there is none. Never waits."""
-        value = self._store.take(key)
-        self._server.settle()
-        return value
-
-    def replace(self, key: bytes, value: Value) -> None:
-        """Make `value` the only one under `key`: what viewers see is always the newest, and nothing piles up."""
-        self._store.drop(key)
-        self.put(key, value)
-
-    def drop(self, key: bytes) -> None:
-        """Forget the stored values of `key`."""
-        self._store.drop(key)
 
 
 class Server:
@@ -209,11 +134,14 @@ class Server:
         self._unproven.pop(connection, None)
         self.log.debug("%s: connected", connection.peer)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Connection, reason: str) -> None:
+        """The connection is gone, and the store does not know it any more."""
         self._connections.discard(connection)
         self._unproven.pop(connection, None)
         if not self._connections:
             self._gone.set()
+        if connection.last_key is not None and not self._closing:
+            self.local.tell_lost(connection.last_key, f"{connection.peer}: {reason}")
 
     def report_cut_off(self, connection: Connection, error: ProtocolError) -> float:
         """Log why a connection ends. Returns the delay in seconds for one that has not proven itself, else 0."""
@@ -261,12 +189,9 @@ class Server:
         if self.unflushed:
             self.flush()
 
-    def report_callback(self, key: bytes, error: Exception) -> None:
-        context = {
-            "message": f"the subscriber of {key!r} failed on a value, which is lost",
-            "exception": error,
-        }
-        asyncio.get_running_loop().call_exception_handler(context)
+    def report_callback(self, what: str, error: Exception) -> None:
+        """A callback of our own process failed: that is never a peer's fault, nor its loss."""
+        asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
 
     def dump(self, as_json: bool) -> bytes:
         """Counts, waits and values, for people. Keys beyond a limit are left out."""

@@ -14,7 +14,8 @@ from kvsstcp.aclient import AsyncClient
 from kvsstcp.auth import make_certificate, make_token
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Info
-from kvsstcp.server import Server, Subscription
+from kvsstcp.local import Subscription
+from kvsstcp.server import Server
 from kvsstcp.values import ASTR, Value
 
 CONNECT_S = 10.0  # a server that is there answers at once
