@@ -1,7 +1,13 @@
-"""What every context answers, and the arithmetic of slots that all share."""
+"""What every scheduler must answer, and the arithmetic of slots that all share.
 
+A scheduler is what machines come from: Slurm, ssh, or what somebody adds. It runs nothing: where it has to ask a program,
+it says which (`questions`) and gets what that printed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
@@ -19,18 +25,70 @@ class NodeShare:
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the options of a context say about its use. `cores_per_task` and `tasks_per_node` are None when not given."""
+
+    hosts: tuple[str, ...] = ()  # -s, as given
+    cores_per_task: "Fraction | None" = None
+    tasks_per_node: int | None = None
+    fill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Allocation:
-    """The nodes that get an engine, what the user should be warned of, the label of the context, and what starts
-    engines: "ssh" (and directly on localhost) or "slurm"."""
+    """The nodes that get an engine, and what the user should be warned of."""
 
     nodes: tuple[NodeSpec, ...]
     warnings: tuple[str, ...]
-    label: str
-    launcher: Literal["ssh", "slurm"] = "ssh"
+
+
+class Scheduler(ABC):
+    """One kind of machines. Pure: environment mapping and wishes in, values out."""
+
+    name: ClassVar[str]
+    retire_command: ClassVar[str] = ""  # shell command that gives nodes back; empty: nothing is given back
+    task_drops: ClassVar[tuple[str, ...]] = ()  # beginnings of the names that tasks must not inherit
+
+    @abstractmethod
+    def here(self, environ: Mapping[str, str], wishes: Wishes) -> bool:
+        """Whether this scheduler has given, or was told, something to run on."""
+
+    @abstractmethod
+    def label(self, environ: Mapping[str, str]) -> str:
+        """What its context is called unless the user says otherwise."""
+
+    def questions(self, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """Commands whose output `allocate` needs, by name. Raises UsageError when the environment makes no sense."""
+        return {}
+
+    @abstractmethod
+    def allocate(
+        self, environ: Mapping[str, str], wishes: Wishes, answers: Mapping[str, str | None]
+    ) -> Allocation:
+        """The nodes with their slots. An answer is what the command printed, None when it could not be had.
+
+        Raises UsageError, one line, for the user.
+        """
+
+    def is_local(self, node: str) -> bool:
+        """Whether the engine of this node is started directly, without a launcher."""
+        return False
+
+    @abstractmethod
+    def launch_argv(self, node: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
+        """The command that runs `engine` on a node, in a folder that all nodes see."""
+
+    def launch_environ(self, environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+        """The environment of that command; `extra` is what the user adds (see the scheduler's own page)."""
+        return {**environ, **extra}
+
+    def task_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """What tasks get beside the engine's own environment."""
+        return {}
 
 
 def allocate(
-    shares: list[NodeShare], cores_per_task: "Fraction | int", tasks_per_node: int | None, label: str
+    shares: list[NodeShare], cores_per_task: "Fraction | int", tasks_per_node: int | None
 ) -> Allocation:
     """Slots for each node: as many tasks as its cores hold at `cores_per_task`, at most `tasks_per_node`.
 
@@ -60,7 +118,7 @@ def allocate(
         raise UsageError(f"no node has a slot: {'; '.join(without)}. Give more cores, or a smaller -c")
     if without:
         warnings.append(f"nodes without a slot are not used: {'; '.join(without)}")
-    return Allocation(tuple(nodes), tuple(warnings), label)
+    return Allocation(tuple(nodes), tuple(warnings))
 
 
 def _number(value: "Fraction | int") -> str:

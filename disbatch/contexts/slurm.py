@@ -4,11 +4,12 @@ Pure: the environment comes in as a mapping, the expanded node list as a list. W
 beside each option.
 """
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from disbatch.contexts.base import NodeShare
+from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
 from disbatch.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -134,6 +135,49 @@ def job_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environ.items() if k.startswith(_JOB_PREFIXES) and not k.startswith(_TASK_DROPS)}
 
 
-def task_drops() -> tuple[str, ...]:
-    """Beginnings of the names that an engine takes out of the environment of its tasks."""
-    return _TASK_DROPS
+def names_in(text: str, printed: str | None) -> list[str]:
+    """The names in a node list of Slurm: what scontrol made of it, else by python-hostlist. Raises UsageError."""
+    if printed is not None:
+        return printed.split()
+    try:
+        from hostlist import expand_hostlist
+    except ImportError:
+        raise UsageError(
+            f"the node list {text} cannot be expanded: scontrol does not work here; "
+            "pip install 'disbatch[slurm]' helps without it"
+        ) from None
+    names: list[str] = expand_hostlist(text)
+    return names
+
+
+class Slurm(Scheduler):
+    """The job, or the shell of salloc, that this process is in."""
+
+    name = "slurm"
+    task_drops = _TASK_DROPS
+
+    def here(self, environ: Mapping[str, str], wishes: Wishes) -> bool:
+        return in_job(environ)
+
+    def label(self, environ: Mapping[str, str]) -> str:
+        return f"J{environ[JOB_VARIABLE]}"
+
+    def questions(self, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        return {"nodes": ("scontrol", "show", "hostnames", node_list(environ))}
+
+    def allocate(
+        self, environ: Mapping[str, str], wishes: Wishes, answers: Mapping[str, str | None]
+    ) -> Allocation:
+        nodes = names_in(node_list(environ), answers.get("nodes"))
+        found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill)
+        allocation = allocate(found, cores, wishes.tasks_per_node)
+        return dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
+
+    def launch_argv(self, node: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
+        return launch_argv(node, engine)
+
+    def launch_environ(self, environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+        return launch_environ(environ, extra)
+
+    def task_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        return job_environ(environ)

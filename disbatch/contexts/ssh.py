@@ -1,9 +1,9 @@
 """The ssh context: hosts with counts of cores, from `-s HOST:COUNT` or DISBATCH_SSH_NODELIST."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from disbatch.contexts.base import NodeShare
+from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
 from disbatch.core.errors import UsageError
 
 LOCALHOST = "localhost"
@@ -44,3 +44,30 @@ def launch_argv(host: str, folder: str, engine: Sequence[str]) -> tuple[str, ...
     """
     command = f"cd {shlex.quote(folder)} && exec {shlex.join(engine)}"
     return ("ssh", "-o", "BatchMode=yes", "-T", host, command)
+
+
+class Ssh(Scheduler):
+    """Hosts that the user names; this machine, as localhost, among them."""
+
+    name = "ssh"
+
+    def here(self, environ: Mapping[str, str], wishes: Wishes) -> bool:
+        return bool(wishes.hosts or environ.get(NODELIST_VARIABLE))
+
+    def label(self, environ: Mapping[str, str]) -> str:
+        return "SSH0"
+
+    def allocate(
+        self, environ: Mapping[str, str], wishes: Wishes, answers: Mapping[str, str | None]
+    ) -> Allocation:
+        if wishes.hosts:
+            shares = parse_hosts(wishes.hosts, "-s")
+        else:
+            shares = parse_hosts([environ[NODELIST_VARIABLE]], NODELIST_VARIABLE)
+        return allocate(shares, wishes.cores_per_task or 1, wishes.tasks_per_node)
+
+    def is_local(self, node: str) -> bool:
+        return node == LOCALHOST
+
+    def launch_argv(self, node: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
+        return launch_argv(node, folder, engine)

@@ -34,6 +34,7 @@ from disbatch.core.engine_events import (
 from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.messages import Down
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
+from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import kill_descendants
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.processes import Ends, ProcessTable
@@ -54,15 +55,12 @@ class EngineStart:
     """
 
     config: EngineConfig
-    did: str
+    facts: RunFacts
     addresses: tuple[tuple[str, int], ...]
     token: bytes | None
     certificate: bytes | None
     lifeline_fd: int
     log: str
-    loglevel: str
-    job_id: str
-    task_name: str
     cores_per_task: int
     environ: Mapping[str, str]  # what tasks get beside the engine's own environment
     environ_drops: tuple[str, ...]  # beginnings of the names that they do not get
@@ -75,8 +73,8 @@ class TaskEnvironment:
         drops = tuple(map(os.fsencode, start.environ_drops))
         self._env = {name: value for name, value in base.items() if not (drops and name.startswith(drops))}
         self._env |= {os.fsencode(name): os.fsencode(value) for name, value in start.environ.items()}
-        self._env[b"DISBATCH_JOBID"] = os.fsencode(start.job_id)
-        self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.task_name)
+        self._env[b"DISBATCH_JOBID"] = os.fsencode(start.facts.job_id)
+        self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.facts.task_name)
         self._env[b"DISBATCH_ENGINE_RANK"] = b"%d" % start.config.rank
         self._env[b"DISBATCH_CORES_PER_TASK"] = b"%d" % start.cores_per_task
 
@@ -119,7 +117,7 @@ class EngineShell:
         self._client = await AsyncClient.connect(
             start.addresses, token=start.token, certificate_pem=certificate or None, timeout_s=CONNECT_S
         )
-        self._up = up_key(start.did)
+        self._up = up_key(start.facts.did)
         self._client.put(self._up, to_value(self._core.hello(_now())))
         listener = asyncio.create_task(self._listen())
         heart = asyncio.create_task(self._beat())
@@ -210,7 +208,7 @@ def _now() -> float:
 
 def engine_process(start: EngineStart, guard_fd: int) -> int:
     """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
-    log = open_log(start.log, start.loglevel, "engine")
+    log = open_log(start.log, start.facts.loglevel, "engine")
     log.info("engine %d on %s: %d slots", start.config.rank, start.config.node, start.config.slots)
     try:
         # Not asyncio.run, which waits for its threads at the end: one may still be asking a name server that does not

@@ -24,13 +24,18 @@ class RunFiles:
         return self.prefix + "_status.txt"
 
     @property
+    def dbutil(self) -> str:
+        return self.prefix + "_dbUtil.sh"
+
+    @property
     def kvsinfo(self) -> str:
         return self.prefix + "_kvsinfo.txt"
 
-    def engine_log(self, node: str, label: str) -> str:
-        """The log of an engine; with the label of its context where the plain name is taken."""
-        plain = f"{self.prefix}_{node}_engine.txt"
-        return f"{self.prefix}_{label}_{node}_engine.txt" if os.path.lexists(plain) else plain
+
+def engine_log(prefix: str, node: str, label: str) -> str:
+    """The log of an engine; with the label of its context where the plain name is taken."""
+    plain = f"{prefix}_{node}_engine.txt"
+    return f"{prefix}_{label}_{node}_engine.txt" if os.path.lexists(plain) else plain
 
 
 def make_job_id() -> str:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from disbatch.core.engine import EngineConfig
-from disbatch.core.model import NodeSpec
 from disbatch.runtime.engine import EngineStart, engine_process
+from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import run_guarded
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Address, read_info
@@ -26,42 +26,22 @@ def engine_argv(order: Mapping[str, Any]) -> tuple[str, ...]:
     return (sys.executable, "-c", BOOTSTRAP, os.environ.get("DISBATCH_ROOT") or ROOT, json.dumps(dict(order)))
 
 
-def engine_order(
-    node: NodeSpec, rank: int, info_path: str, did: str, log: str, **rest: object
-) -> dict[str, Any]:
-    """What such an engine has to know. `rest` are the fields of EngineStart that are the same for all."""
-    return {
-        "rank": rank,
-        "node": node.name,
-        "slots": node.slots,
-        "cores_per_task": node.cores_per_task,
-        "info": os.path.abspath(info_path),
-        "did": did,
-        "log": os.path.abspath(log),
-        **rest,
-    }
-
-
 def main() -> int:
     order = json.loads(sys.argv[1])
+    facts = RunFacts(**order["facts"])
     try:
-        info = read_info(order["info"])
+        info = read_info(facts.info_path)
     except KvsError as error:
         print(f"this node does not see the files of the run: {error}", file=sys.stderr)
         return 3
     start = EngineStart(
-        config=EngineConfig(
-            os.urandom(8).hex(), order["rank"], order["node"], order["slots"], order["grace_s"]
-        ),
-        did=order["did"],
+        config=EngineConfig(os.urandom(8).hex(), order["rank"], order["node"], order["slots"], facts.grace_s),
+        facts=facts,
         addresses=(*_hinted(os.environ, info.port), *info.addresses),
         token=info.token,
         certificate=info.certificate_pem,
         lifeline_fd=0,
         log=order["log"],
-        loglevel=order["loglevel"],
-        job_id=order["job_id"],
-        task_name=order["task_name"],
         cores_per_task=order["cores_per_task"],
         environ=order["environ"],
         environ_drops=tuple(order["environ_drops"]),

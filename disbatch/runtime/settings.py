@@ -5,16 +5,13 @@ have yet, are refused here.
 """
 
 import argparse
-import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from disbatch.contexts import slurm
-from disbatch.contexts.base import Allocation, allocate
-from disbatch.contexts.ssh import LOCALHOST, NODELIST_VARIABLE, parse_hosts
+from disbatch.contexts.base import Allocation
 from disbatch.core.errors import UsageError
-from disbatch.core.model import NodeSpec
+from disbatch.runtime.contextsettings import ContextSettings, context_settings, no_context
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Info, info_from_argument, info_from_environment
 
@@ -33,8 +30,8 @@ LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, b
 NOT_YET = {
     "mailto": "--mailTo",
     "startup_only": "-S/--startup-only",
-    "web": "-w/--web",
     "context_task_limit": "-C/--context-task-limit",
+    "web": "-w/--web",
     "gpu": "-g/--gpu",
     "retire_cmd": "--retire-cmd",
 }
@@ -55,7 +52,7 @@ class RunSettings:
     kvsserver: Info | None  # a server that runs already
     insecure_kvs: tuple[str, int] | None  # where to open plain service beside the secure one
     task_name: str  # base name of the task file, DISBATCH_NAMETASKS
-    allocation: Allocation
+    context: ContextSettings  # the first one, in the driver
     prefix: str | None  # -p, as given
     job_id: str | None  # from the environment; None: one is made
     resume_from: tuple[str, ...]
@@ -69,15 +66,11 @@ class RunSettings:
     use_address: tuple[str, int] | None
     quiet: bool
     dry_run: bool
+    startup_only: bool  # start without machines and wait for some
 
     @property
-    def remote(self) -> bool:
-        """Whether any engine is to run on another host."""
-        return any(not self.is_local(node) for node in self.allocation.nodes)
-
-    def is_local(self, node: NodeSpec) -> bool:
-        """Whether its engine is forked by the driver."""
-        return self.allocation.launcher == "ssh" and node.name == LOCALHOST
+    def allocation(self) -> Allocation:
+        return self.context.allocation
 
 
 def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> RunSettings:
@@ -97,7 +90,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         kvsserver=_kvsserver(options, environ),
         insecure_kvs=_plain_address(options.insecure_kvs),
         task_name=name,
-        allocation=_allocation(options, environ),
+        context=no_context(options) if options.startup_only else context_settings(options, environ),
         prefix=options.prefix,
         job_id=environ.get("SLURM_JOB_ID") or environ.get("DISBATCH_SSH_JOBID"),
         resume_from=tuple(options.resume_from or ()),
@@ -113,6 +106,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         else None,
         quiet=options.quiet,
         dry_run=options.dry_run,
+        startup_only=options.startup_only,
     )
 
 
@@ -158,32 +152,6 @@ def _refuse_not_yet(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value not in (None, False, 0):  # `-C 0` asks for no limit, which is what there is
             raise UsageError(f"{shown} is not available yet in this version")
-
-
-def _allocation(options: argparse.Namespace, environ: Mapping[str, str]) -> Allocation:
-    if options.ssh_node:
-        shares = parse_hosts(options.ssh_node, "-s")
-    elif slurm.in_job(environ):
-        return _slurm_allocation(options, environ)
-    elif environ.get(NODELIST_VARIABLE):
-        shares = parse_hosts([environ[NODELIST_VARIABLE]], NODELIST_VARIABLE)
-    else:
-        count = os.cpu_count() or 1
-        raise UsageError(
-            f"nothing to run on: say how many cores may be used, for example -s localhost:{count}"
-        )
-    cores = options.cpus_per_task or 1
-    return allocate(shares, cores, options.tasks_per_node, options.label or "SSH0")
-
-
-def _slurm_allocation(options: argparse.Namespace, environ: Mapping[str, str]) -> Allocation:
-    from disbatch.runtime.slurmcalls import expand_node_list
-
-    nodes = expand_node_list(slurm.node_list(environ))
-    shares, cores, warnings = slurm.shares(environ, nodes, options.cpus_per_task, fill=options.fill)
-    label = options.label or f"J{environ[slurm.JOB_VARIABLE]}"
-    found = allocate(shares, cores, options.tasks_per_node, label)
-    return dataclasses.replace(found, warnings=(*warnings, *found.warnings), launcher="slurm")
 
 
 def _kvsserver(options: argparse.Namespace, environ: Mapping[str, str]) -> Info | None:

@@ -10,7 +10,6 @@ import os
 import socket
 from dataclasses import dataclass
 
-from disbatch.contexts import slurm, ssh
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import Ending
 from disbatch.core.engine import EngineConfig
@@ -22,17 +21,17 @@ from disbatch.core.status import HEADER
 from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.driver import DriverShell, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
-from disbatch.runtime.files import RunFiles, claim, make_job_id
+from disbatch.runtime.facts import RunFacts
+from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
+from disbatch.runtime.hosting import launch_orders
 from disbatch.runtime.launches import Launched, LaunchOrder
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.observers import Observers
 from disbatch.runtime.prepare import open_resume, open_source
-from disbatch.runtime.remote import engine_argv, engine_order
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import GRACE_S, FeedSettings, RunSettings
-from disbatch.runtime.slurmcalls import srun_options
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from kvsstcp.errors import KvsError
 
@@ -60,12 +59,14 @@ class _Stage:
     resume: ResumeFiles | None
     files: RunFiles
     status_fd: int
-    did: str
+    facts: RunFacts
 
 
 def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult:
     """Runs the task list to its end. `maker` stays the caller's. Raises DisBatchError when it cannot begin."""
-    server = OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
+    server: ServerPlace = (
+        OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
+    )
     source = open_source(settings)
     resume = open_resume(settings, source, lambda text: view.say(text, "note"))
     for warning in (*settings.allocation.warnings, server.warning):
@@ -78,9 +79,17 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
         view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
     if settings.status_header:
         os.write(status_fd, HEADER + b"\n")
-    did = os.urandom(8).hex()
+    facts = RunFacts(
+        did=os.urandom(8).hex(),
+        job_id=files.job_id,
+        task_name=settings.task_name,
+        prefix=os.path.abspath(files.prefix),
+        folder=os.getcwd(),
+        grace_s=GRACE_S,
+        loglevel=settings.loglevel,
+    )
     try:
-        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, did), view)
+        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, facts), view)
     except KvsError as error:
         raise MachineError(f"the KVS of the run does not work: {error}") from error
 
@@ -101,7 +110,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     ):  # there may be no engine on this host; others read the info file
         os.write(lifeline, pem + LIFELINE_MARK)
     config = DriverConfig(
-        stage.did, socket.gethostname(), os.getpid(), settings.fail_fast, settings.exit_code
+        stage.facts.did, socket.gethostname(), os.getpid(), settings.fail_fast, settings.exit_code
     )
     core = DriverCore(config, resume.judge if resume else None)
     feed = None
@@ -135,7 +144,7 @@ def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
     engines = [
         _start_engine(rank, node, stage, read_end, close_fds)
         for rank, node in enumerate(stage.settings.allocation.nodes)
-        if stage.settings.is_local(node)
+        if stage.settings.context.scheduler.is_local(node.name)
     ]
     os.close(read_end)
     return engines, write_end
@@ -144,20 +153,16 @@ def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
 def _start_engine(
     rank: int, node: NodeSpec, stage: _Stage, lifeline_fd: int, close_fds: tuple[int, ...]
 ) -> Launched:
-    settings, files = stage.settings, stage.files
     name = socket.gethostname()
-    label = settings.allocation.label
+    label = stage.settings.context.label
     start = EngineStart(
-        config=EngineConfig(os.urandom(8).hex(), rank, name, node.slots, GRACE_S),
-        did=stage.did,
-        addresses=stage.server.addresses,
+        config=EngineConfig(os.urandom(8).hex(), rank, name, node.slots, stage.facts.grace_s),
+        facts=stage.facts,
+        addresses=stage.server.near,
         token=stage.server.token,
         certificate=None,
         lifeline_fd=lifeline_fd,
-        log=files.engine_log(name, label),
-        loglevel=settings.loglevel,
-        job_id=files.job_id,
-        task_name=settings.task_name,
+        log=engine_log(stage.facts.prefix, name, label),
         cores_per_task=node.cores_per_task,
         environ={},
         environ_drops=(),
@@ -167,31 +172,10 @@ def _start_engine(
 
 def _orders(stage: _Stage) -> list[LaunchOrder]:
     """How the engines of other hosts are started, once the KVS serves."""
-    settings, files = stage.settings, stage.files
-    allocation = settings.allocation
-    in_slurm = allocation.launcher == "slurm"
-    environ = slurm.launch_environ(os.environ, srun_options(os.environ)) if in_slurm else dict(os.environ)
-    orders = []
-    for rank, node in enumerate(allocation.nodes):
-        if settings.is_local(node):
-            continue
-        order = engine_order(
-            node,
-            rank,
-            files.kvsinfo,
-            stage.did,
-            files.engine_log(node.name, allocation.label),
-            grace_s=GRACE_S,
-            loglevel=settings.loglevel,
-            job_id=files.job_id,
-            task_name=settings.task_name,
-            environ=slurm.job_environ(os.environ) if in_slurm else {},
-            environ_drops=slurm.task_drops() if in_slurm else (),
-        )
-        engine = engine_argv(order)
-        if in_slurm:
-            argv = slurm.launch_argv(node.name, engine)
-        else:
-            argv = ssh.launch_argv(node.name, os.getcwd(), engine)
-        orders.append(LaunchOrder(rank, node.name, node.slots, allocation.label, argv, environ))
-    return orders
+    context = stage.settings.context
+    others = [
+        (rank, node)
+        for rank, node in enumerate(context.allocation.nodes)
+        if not context.scheduler.is_local(node.name)
+    ]
+    return launch_orders(stage.facts, context, context.label, others)

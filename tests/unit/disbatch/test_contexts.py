@@ -75,14 +75,14 @@ def shares(*cores: int) -> list[NodeShare]:
     ],
 )
 def test_slots(cores: int, per_task: str, at_most: int | None, slots: int, told: int) -> None:
-    allocation = allocate(shares(cores), Fraction(per_task), at_most, "SSH0")
+    allocation = allocate(shares(cores), Fraction(per_task), at_most)
     (node,) = allocation.nodes
     assert (node.name, node.slots, node.cores, node.cores_per_task) == ("n0", slots, cores, told)
     assert allocation.warnings == ()
 
 
 def test_more_tasks_than_fit_are_cut_with_a_warning() -> None:
-    allocation = allocate(shares(4, 8), Fraction(2), 3, "SSH0")
+    allocation = allocate(shares(4, 8), Fraction(2), 3)
     assert [node.slots for node in allocation.nodes] == [2, 3]
     (warning,) = allocation.warnings
     assert "n0" in warning and "-t 3" in warning and "2" in warning
@@ -90,13 +90,13 @@ def test_more_tasks_than_fit_are_cut_with_a_warning() -> None:
 
 def test_no_slot_anywhere_is_an_error_that_shows_the_arithmetic() -> None:
     with pytest.raises(UsageError) as caught:
-        allocate(shares(1, 2), Fraction("2.5"), None, "SSH0")
+        allocate(shares(1, 2), Fraction("2.5"), None)
     for part in ("n0", "1 cores", "n1", "2 cores", "2.5"):
         assert part in str(caught.value)
 
 
 def test_nodes_without_a_slot_are_named_and_skipped() -> None:
-    allocation = allocate(shares(1, 4, 1), Fraction(2), None, "SSH0")
+    allocation = allocate(shares(1, 4, 1), Fraction(2), None)
     assert [node.name for node in allocation.nodes] == ["n1"]
     (warning,) = allocation.warnings
     assert "n0" in warning and "n2" in warning and "n1" not in warning

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from disbatch.core.errors import DisBatchError, UsageError
-from disbatch.runtime.files import RunFiles, claim, make_job_id
+from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
 
 
 @pytest.fixture(autouse=True)
@@ -102,9 +102,9 @@ def test_a_folder_that_cannot_be_written_is_an_error() -> None:
 
 def test_the_log_of_an_engine_takes_the_label_where_the_plain_name_is_taken() -> None:
     files = take("run")
-    assert files.engine_log("vm", "SSH0") == "run_vm_engine.txt"
+    assert engine_log(files.prefix, "vm", "SSH0") == "run_vm_engine.txt"
     Path("run_vm_engine.txt").write_text("")
-    assert files.engine_log("vm", "SSH0") == "run_SSH0_vm_engine.txt"
+    assert engine_log(files.prefix, "vm", "SSH0") == "run_SSH0_vm_engine.txt"
 
 
 def test_job_ids_differ_within_a_second() -> None:

@@ -96,7 +96,7 @@ def test_all_the_plain_ones_together() -> None:
         "127.0.0.1:4000", "--quiet", "--dry-run", "-l", "LAB", "dir/Tasks", DISBATCH_SSH_JOBID="j1",
     )  # fmt: skip
     (node,) = got.allocation.nodes
-    assert (node.cores, node.slots, got.allocation.label) == (3, 4, "LAB")
+    assert (node.cores, node.slots, got.context.label) == (3, 4, "LAB")
     assert (got.taskfile, got.task_name, got.prefix, got.job_id) == ("dir/Tasks", "Tasks", "pre", "j1")
     assert got.resume_from == ("a", "b") and got.retry and got.force_resume
     assert got.exit_code and got.fail_fast and got.status_header and got.quiet and got.dry_run

@@ -54,7 +54,7 @@ def test_slots(
     }
     names = [f"n{number}" for number in range(len(slots))]
     shares, cores, _ = slurm.shares(environ, names, Fraction(c) if c else None, fill=fill)
-    assert [node.slots for node in allocate(shares, cores, t, "J1").nodes] == slots
+    assert [node.slots for node in allocate(shares, cores, t).nodes] == slots
 
 
 def test_where_both_say_how_many_cores_ours_holds_and_both_are_shown() -> None:
@@ -90,7 +90,7 @@ def test_tasks_get_the_variables_of_the_job_and_none_of_the_step() -> None:
         "HOME": "h",
     }
     assert slurm.job_environ(environ) == {"SLURM_JOB_ID": "7", "SLURM_NNODES": "2"}
-    assert all("SLURM_PROCID".startswith(drop) is (drop == "SLURM_PROCID") for drop in slurm.task_drops())
+    assert all("SLURM_PROCID".startswith(drop) is (drop == "SLURM_PROCID") for drop in slurm.Slurm.task_drops)
 
 
 def test_the_options_file() -> None:
