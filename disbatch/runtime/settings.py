@@ -19,6 +19,12 @@ GRACE_S = (
     5.0  # between TERM and KILL: enough to flush a file, short enough for somebody who waits at a terminal
 )
 HEARTBEAT_S = 30.0  # a tenth of the default lease (session page, 14)
+RETIRE_GATHER_S = (
+    0.5  # engines that end together are given back together; and a run's last second gives back nothing
+)
+RETIRE_CALL_S = 60.0  # a scheduler that is busy answers late
+RETIRE_WAITS_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)  # after failures: some Slurm refuses for over a minute
+RETIRE_END_S = 0.5  # for a call that runs when the run is over: giving back never delays an end
 STATUS_KEY_S = 1.0  # how often the snapshot for outside monitors is published
 FSYNC_S = 1.0  # what a power cut may cost at most
 WRITE_RETRY_S = 1.0  # a full disk is tried again this often
