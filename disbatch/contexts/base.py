@@ -46,7 +46,6 @@ class Scheduler(ABC):
     """One kind of machines. Pure: environment mapping and wishes in, values out."""
 
     name: ClassVar[str]
-    retire_command: ClassVar[str] = ""  # shell command that gives nodes back; empty: nothing is given back
     task_drops: ClassVar[tuple[str, ...]] = ()  # beginnings of the names that tasks must not inherit
 
     @abstractmethod
@@ -69,6 +68,13 @@ class Scheduler(ABC):
 
         Raises UsageError, one line, for the user.
         """
+
+    def retire_command(self, environ: Mapping[str, str]) -> str:
+        """The shell command that gives nodes back while the run goes on; empty: none is given back.
+
+        What it is told stands in `contexts.retirement`.
+        """
+        return ""
 
     def is_local(self, node: str) -> bool:
         """Whether the engine of this node is started directly, without a launcher."""

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Without a list of nodes the job would lose them all, so the driver's own node stands first where it has no engine left.
-SLURM_COMMAND = 'scontrol update JobId="$SLURM_JOBID" NodeList="${DRIVER_NODE:+$DRIVER_NODE,}$ACTIVE"'
 _TOLD = ("NODE", "NODES", "ACTIVE", "RETIRED", "RETCODES", "DRIVER_NODE")
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 JOB_VARIABLE = "SLURM_JOB_ID"
+HET_SIZE_VARIABLE = "SLURM_HET_SIZE"
+# Without a list of nodes the job would lose them all: the driver's own comes first where it has no engine left.
+RETIRE_COMMAND = 'scontrol update JobId="$SLURM_JOBID" NodeList="${DRIVER_NODE:+$DRIVER_NODE,}$ACTIVE"'
 OPTIONS_FILE_VARIABLE = "DISBATCH_SLURM_SRUN_OPTIONS_FILE"
 
 # What srun may know of the job; any other variable of Slurm is an option in disguise: leaked bindings kill the steps
@@ -172,6 +175,10 @@ class Slurm(Scheduler):
         found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill)
         allocation = allocate(found, cores, wishes.tasks_per_node)
         return dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
+
+    def retire_command(self, environ: Mapping[str, str]) -> str:
+        # A heterogeneous job is several jobs, none of which can lose its last node before the others do.
+        return "" if HET_SIZE_VARIABLE in environ else RETIRE_COMMAND
 
     def launch_argv(self, node: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
         return launch_argv(node, engine)

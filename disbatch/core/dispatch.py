@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from disbatch.core.driver_events import Send
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
-from disbatch.core.messages import Down, Handed, Held, StopMode
+from disbatch.core.messages import Down, Handed, Held, StopMode, stronger
 from disbatch.core.setup import EngineSetup
 
 BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands must not hold up the mailbox
@@ -64,6 +64,7 @@ class Dispatcher:
         if not engine.set_up and self._setup.ready is not None:
             engine.set_up, setup = True, self._setup.ready
         said_now: StopMode = ""
+        stop = stronger(stop, engine.stop)
         if engine.stop_sent != stop:
             engine.stop_sent = said_now = stop
             if engine.state is not EngineState.STOPPING:

@@ -30,11 +30,12 @@ from disbatch.core.errors import DisBatchError
 from disbatch.core.failures import FailureGroups
 from disbatch.core.fleet import Fleet
 from disbatch.core.ledger import Ledger
-from disbatch.core.messages import StopMode
+from disbatch.core.messages import StopMode, stronger
 from disbatch.core.model import Barrier, Item, PerEngine, Task
 from disbatch.core.outbox import Outbox
 from disbatch.core.recorder import Recorder
 from disbatch.core.resume import Place, Verdict
+from disbatch.core.retire import no_longer_needed
 from disbatch.core.sessions import Books, Sessions
 from disbatch.core.setup import EngineSetup
 from disbatch.core.snapshot import RunSnapshot, take_snapshot
@@ -45,7 +46,6 @@ Judge = Callable[[Task], tuple[Verdict, Place | None]]
 LOOKAHEAD = (
     64  # tasks read ahead of demand: enough for a batch to go out at once, nothing beside a list of millions
 )
-_STRENGTH: dict[StopMode, int] = {"": 0, "finish": 1, "kill": 2, "abort": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +233,8 @@ class DriverCore:
         if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
             self._end(Ending.NO_ENGINE, "finish")
         nothing_more = self.list_ended or self._barrier is not None
+        if self.list_ended and not (self._stop or self._barrier or self._waiting):
+            self._retire()
         self._outbox.extend(self._dispatcher.serve(self._stop, nothing_more=nothing_more))
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
@@ -241,6 +243,13 @@ class DriverCore:
             self.over = True
             assert self.ending is not None
             self._outbox.add(Over(self.ending))
+
+    def _retire(self) -> None:
+        """Engines for which no work can come any more leave before the others, so that their nodes can be given back."""
+        for engine in no_longer_needed(self.fleet, self.ledger):
+            self._outbox.note(f"engine {engine.rank} on {engine.node} is no longer needed")
+            engine.stop = "finish"
+            self._dispatcher.owe(engine)
 
     def _say_what_runs(self) -> None:
         living = self.fleet.living()
@@ -270,7 +279,7 @@ class DriverCore:
         """Ends the run, or ends it harder. The first cause stays, but a signal from outside overrides it."""
         if self.ending is None or self.ending is Ending.COMPLETE or ending.exit_code > 128:
             self.ending = ending
-        if _STRENGTH[mode] > _STRENGTH[self._stop]:
+        if stronger(self._stop, mode) != self._stop:
             self._stop = mode
             self._dispatcher.owe(*self.fleet.living())
 

@@ -46,6 +46,7 @@ class EngineLaunched(NamedTuple):
     node: str
     slots: int
     label: str
+    retires: bool = False  # its node can be given back before the run ends
 
 
 class EngineExited(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from disbatch.core.errors import IllegalMoveError
-from disbatch.core.messages import Hello
+from disbatch.core.messages import Hello, StopMode
 
 
 class EngineState(Enum):
@@ -40,21 +40,24 @@ class Engine:
         "rank",
         "recall_seq",
         "recalled",
+        "retires",
         "seen",
         "seq",
         "set_up",
         "sid",
         "slots",
         "state",
+        "stop",
         "stop_sent",
         "unwritten",
     )
 
-    def __init__(self, rank: int, node: str, slots: int, label: str) -> None:
+    def __init__(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
         self.rank = rank
         self.node = node
         self.slots = slots
         self.label = label
+        self.retires = retires  # its node can be given back when it ends before the run does
         self.state = EngineState.STARTING
         self.sid = ""
         self.ep = 0
@@ -69,13 +72,14 @@ class Engine:
         self.seq = 0
         self.echo = 0.0
         self.set_up = False  # has the per-engine commands
-        self.stop_sent = ""
+        self.stop: StopMode = ""  # what this engine alone is to do, whatever the others do
+        self.stop_sent: StopMode = ""
 
     @property
     def room(self) -> int:
         """How many more tasks it may have now. What is not on disk still counts as held: so new tasks ride on the
         message that acknowledges (half the messages), and a disk that hangs bounds what is not written."""
-        if self.state is not EngineState.RUNNING:
+        if self.state is not EngineState.RUNNING or self.stop:
             return 0
         return self.demand - len(self.held) - self.unwritten
 
@@ -98,8 +102,8 @@ class Fleet:
         self.engines: dict[int, Engine] = {}
         self.by_sid: dict[str, Engine] = {}
 
-    def launched(self, rank: int, node: str, slots: int, label: str) -> None:
-        self.engines[rank] = Engine(rank, node, slots, label)
+    def launched(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
+        self.engines[rank] = Engine(rank, node, slots, label, retires)
 
     def sign_in(self, hello: Hello) -> Engine | None:
         """The engine that says hello, its session noted; None when it is unknown, gone, or an older connection."""

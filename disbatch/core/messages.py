@@ -16,6 +16,12 @@ ReportKind = Literal["T", "A", "Z"]  # a task, a per-engine START, a per-engine 
 StopMode = Literal["", "finish", "kill", "abort"]
 # finish: end what is running, start nothing; kill: TERM, then KILL, and no reports of what was killed;
 # abort: KILL at once and skip the STOP commands. Each goes on to the PERENGINE STOP commands but abort.
+_STRENGTH: dict[StopMode, int] = {"": 0, "finish": 1, "kill": 2, "abort": 3}
+
+
+def stronger(one: StopMode, other: StopMode) -> StopMode:
+    """Of two orders to stop, the one that leaves less time."""
+    return one if _STRENGTH[one] >= _STRENGTH[other] else other
 
 
 class Handed(NamedTuple):

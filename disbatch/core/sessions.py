@@ -60,7 +60,7 @@ class Sessions:
         _HANDLERS[type(event)](self, now, event)
 
     def _launched(self, now: Instant, event: EngineLaunched) -> None:
-        self._books.fleet.launched(event.rank, event.node, event.slots, event.label)
+        self._books.fleet.launched(event.rank, event.node, event.slots, event.label, event.retires)
 
     def _message(self, now: Instant, event: MessageCame) -> None:
         message = event.message

@@ -28,6 +28,7 @@ class ContextSettings:
     label_given: bool  # by the user: then another context of that name is an error
     task_limit: int  # -C; 0: no limit
     launcher_environ: Mapping[str, str]  # what the user adds to the environment of launchers
+    retire_command: str = ""  # shell command that gives nodes back; empty: none is given back
 
 
 def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) -> ContextSettings:
@@ -46,7 +47,13 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
     label = options.label or scheduler.label(environ)
     limit = options.context_task_limit or 0
     return ContextSettings(
-        scheduler, allocation, label, options.label is not None, limit, _launcher_environ(scheduler, environ)
+        scheduler,
+        allocation,
+        label,
+        options.label is not None,
+        limit,
+        _launcher_environ(scheduler, environ),
+        _retire_command(options, scheduler, environ),
     )
 
 
@@ -65,6 +72,14 @@ def _launcher_environ(scheduler: Scheduler, environ: Mapping[str, str]) -> Mappi
             return slurm.options_file(file.read(), path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{slurm.OPTIONS_FILE_VARIABLE}={path}: {error}") from None
+
+
+def _retire_command(options: argparse.Namespace, scheduler: Scheduler, environ: Mapping[str, str]) -> str:
+    if options.no_retire:
+        return ""
+    if options.retire_cmd is not None:
+        return str(options.retire_cmd).strip()
+    return scheduler.retire_command(environ)
 
 
 def _ask(argv: tuple[str, ...]) -> str | None:

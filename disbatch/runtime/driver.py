@@ -56,7 +56,8 @@ from disbatch.runtime.launches import Launched, Launches, LaunchOrder
 from disbatch.runtime.observers import Observers, Watched
 from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
-from disbatch.runtime.settings import STATUS_KEY_S, FeedSettings
+from disbatch.runtime.retire import Retirement
+from disbatch.runtime.settings import RETIRE_END_S, STATUS_KEY_S, FeedSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.statusfile import StatusWriter
 from kvsstcp.values import Value
@@ -64,6 +65,7 @@ from kvsstcp.values import Value
 T = TypeVar("T")
 
 _LOG_LEVELS: dict[Level, int] = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
 CLOSE_S = 10.0  # for the last lines, once everything else is over
 
 
@@ -90,6 +92,7 @@ class DriverShell:
         view: View,
         files: RunFiles,
         observers: Observers,
+        retirement: Retirement,
     ) -> None:
         self._core = core
         self._source = source
@@ -100,6 +103,7 @@ class DriverShell:
         self._files = files
         self._status_path = files.status
         self._observers = observers
+        self._retirement = retirement
         self._disk_fails = False
         self._total: int | None = None
         self._results: ResultPublisher | None = None
@@ -127,10 +131,11 @@ class DriverShell:
             ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM
             self._loop.add_signal_handler(signum, self._signalled, ending)
         self._feeder = self._make_feeder(feed)
-        self._launches = Launches(lambda rank, why: self._happened(EngineExited(rank, why)))
+        self._launches = Launches(self._exited)
         started: list[Launched | LaunchOrder] = [*engines, *orders]
         for engine in started:
-            self._happened(EngineLaunched(engine.rank, engine.node, engine.slots, engine.label))
+            retires = self._retirement.gives_back(engine.node)
+            self._happened(EngineLaunched(engine.rank, engine.node, engine.slots, engine.label, retires))
         self._kvs.on_lost = lambda why: self._happened(ServerLost(why))
         self._begin_observers()
         await self._kvs.start()
@@ -149,6 +154,7 @@ class DriverShell:
         self._view.update(self.snapshot())
         self._feeder.stop()
         self._writer.close(CLOSE_S)
+        await self._retirement.finish(RETIRE_END_S)
         await self._launches.finish()
         await self._finish_observers(ending)
         await self._kvs.close()
@@ -212,6 +218,12 @@ class DriverShell:
             self._carry_out(effect)
         if self._core.wants:
             self._feeder.feed()
+
+    def _exited(self, rank: int, why: str) -> None:
+        self._happened(EngineExited(rank, why))
+        if not self._core.over:
+            code = self._launches.codes.get(rank, NOT_LAUNCHED)
+            self._retirement.ended(self._core.fleet.engines[rank].node, code)
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Send):

@@ -63,6 +63,7 @@ class Launches:
 
     def __init__(self, exited: Callable[[int, str], None]) -> None:
         self._exited = exited
+        self.codes: dict[int, int] = {}  # exit codes of processes that have ended, by rank
         self._processes: dict[int, _Process] = {}  # by rank
         self._waiting: deque[LaunchOrder] = deque()
         self._starting = 0
@@ -143,7 +144,7 @@ class Launches:
     def _gone(self, process: _Process, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
-        code = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
+        code = self.codes[process.rank] = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
         if process.output >= 0:
             self._said(process)
         self._close_stdin(process)

@@ -35,12 +35,17 @@ class Retirement:
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._command = command or ""
+        self._nodes = {node for node in all_nodes if node != driver_node}
         self._pool = NodePool(all_nodes, driver_node, environ)
         self._leftovers = leftovers(environ.get("SLURM_JOB_ID", ""))
         self._warn = warn
         self._note = note
         self._serving: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
+
+    def gives_back(self, node: str) -> bool:
+        """Whether this node can be given back before the run ends."""
+        return bool(self._command) and node in self._nodes
 
     def ended(self, node: str, code: int = 0) -> None:
         """The engine of a node has ended for good, while the run goes on. `code` is its exit code."""

@@ -39,7 +39,6 @@ NOT_YET = {
     "context_task_limit": "-C/--context-task-limit",
     "web": "-w/--web",
     "gpu": "-g/--gpu",
-    "retire_cmd": "--retire-cmd",
 }
 
 
@@ -152,8 +151,6 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
 
 
 def _refuse_not_yet(options: argparse.Namespace) -> None:
-    if options.retire_cmd == "":
-        options.retire_cmd = None  # the same as --no-retire: no node of this version is ever given back
     for name, shown in NOT_YET.items():
         value = getattr(options, name)
         if value not in (None, False, 0):  # `-C 0` asks for no limit, which is what there is

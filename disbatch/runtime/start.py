@@ -6,10 +6,12 @@ found good; engines are forked before any thread or event loop exists.
 
 import contextlib
 import gc
+import logging
 import os
 import socket
 from dataclasses import dataclass
 
+from disbatch.contexts.retirement import driver_node
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import Ending
 from disbatch.core.engine import EngineConfig
@@ -23,13 +25,14 @@ from disbatch.runtime.driver import DriverShell, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
-from disbatch.runtime.hosting import launch_orders
+from disbatch.runtime.hosting import launch_orders, node_name
 from disbatch.runtime.launches import Launched, LaunchOrder
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.observers import Observers
 from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.resume import ResumeFiles
+from disbatch.runtime.retire import Retirement
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import GRACE_S, FeedSettings, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
@@ -117,7 +120,8 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     if isinstance(stage.source, KvsSource):
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
     observers = Observers([])
-    shell = DriverShell(core, stage.source, resume, kvs, log, view, files, observers)
+    retirement = _retirement(stage, log, view)
+    shell = DriverShell(core, stage.source, resume, kvs, log, view, files, observers, retirement)
     try:
         ending = asyncio.run(shell.run(stage.status_fd, engines, _orders(stage), feed))
     finally:
@@ -131,6 +135,18 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     log.info("run %s ends: %s; processor time of the driver: %.2f s", files.job_id, ending.text, seconds)
     causes = core.failures.largest()
     return RunResult(ending, core.exit_code(ending), shell.snapshot(), causes, core.left, core.failed, files)
+
+
+def _retirement(stage: _Stage, log: logging.Logger, view: View) -> Retirement:
+    context = stage.settings.context
+
+    def warn(text: str) -> None:
+        log.warning(text)
+        view.say(text, "warning")
+
+    nodes = [node_name(context, node) for node in context.allocation.nodes]
+    here = driver_node(os.environ, socket.gethostname(), nodes)
+    return Retirement(context.retire_command, nodes, here, warn, os.environ, log.info)
 
 
 def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:

@@ -8,7 +8,7 @@ they need to bend is a method of its own (`delay`, `duration`, `carry_to_driver`
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 
 from disbatch.core.driver import DriverConfig, DriverCore
@@ -158,10 +158,12 @@ class House:
         codes: Mapping[bytes, int] | None = None,
         mean_s: float = 1.0,
         fail_fast: bool = False,
+        retires: Collection[int] = (),
     ) -> None:
         self.random = random.Random(seed)
         self.now = 0.0
         self.mean_s = mean_s
+        self.retires = retires  # ranks of engines whose nodes can be given back early
         self.rows: list[StatusRecord] = []  # handed to the disk, in order
         self.written: set[tuple[str, int]] = set()  # (fourth or first flag kind, id) of the rows on disk
         self.spawned: Counter[tuple[str, int, int]] = Counter()  # (kind, task or command, engine)
@@ -311,7 +313,8 @@ class House:
     def run(self) -> Ending:
         """Runs to the end; raises AssertionError when a rule is broken or nothing moves any more."""
         for engine in self.engines:
-            self.happens(EngineLaunched(engine.rank, f"node{engine.rank}", engine.slots, "SIM"))
+            retires = engine.rank in self.retires
+            self.happens(EngineLaunched(engine.rank, f"node{engine.rank}", engine.slots, "SIM", retires))
             self.later(self.delay(), engine.start)
         for _ in range(MAX_EVENTS):
             if self.ending is not None and all(engine.gone for engine in self.engines):

@@ -90,9 +90,17 @@ class Driver:
         while self.unwritten:
             self.happens(Written(self.unwritten.pop(0)))
 
-    def engine(self, rank: int = 0, slots: int = 1, *, demand: int | None = None, node: str = "") -> str:
+    def engine(
+        self,
+        rank: int = 0,
+        slots: int = 1,
+        *,
+        demand: int | None = None,
+        node: str = "",
+        retires: bool = False,
+    ) -> str:
         """Launches an engine that signs in with free slots; returns its session."""
-        self.happens(EngineLaunched(rank, node or f"node{rank}", slots, "SSH0"))
+        self.happens(EngineLaunched(rank, node or f"node{rank}", slots, "SSH0", retires))
         self.hello(rank, slots, demand=0)
         if demand != 0:
             self.up(rank, demand=slots if demand is None else demand)

@@ -60,7 +60,6 @@ NOT_YET_USES = {
     "context_task_limit": ["-C", "5"],
     "fill": ["--fill"],
     "gpu": ["-g"],
-    "retire_cmd": ["-k", "x"],
 }
 
 
@@ -69,7 +68,7 @@ def test_what_is_not_available_yet_is_refused_by_name(name: str) -> None:
     use = NOT_YET_USES[name]
     text = refusal(*use, *([] if name in ("taskserver", "taskcommand") else ["Tasks"]), SLURM_JOB_ID="")
     assert "not available yet" in text
-    assert use[0] in text or (use[0] == "-k" and "--retire-cmd" in text)
+    assert use[0] in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Which engines are no longer needed although the run goes on: the decision. `contexts.retirement` gives their nodes back.
+
+A task that is lost with its engine has to find another one: those that still have tasks stay, and so do those whose node
+cannot be given back anyway, as the driver's own. Where none of these is left, the run ends and can be resumed.
+"""
+
+from disbatch.core.fleet import Engine, EngineState, Fleet
+from disbatch.core.ledger import Ledger
+
+
+def no_longer_needed(fleet: Fleet, ledger: Ledger) -> list[Engine]:
+    """Engines that can get no more work, of a run whose list has ended and that waits at no barrier.
+
+    None while any task might still be handed out: one that is READY, held by an engine ahead of its slots (it can be
+    recalled), or held by an engine that leaves or is not heard of (it may come back).
+    """
+    if ledger.ready or not ledger.entries or not any(e.retires for e in fleet.engines.values()):
+        return []
+    for engine in fleet.engines.values():
+        if engine.held and (engine.state is not EngineState.RUNNING or engine.stop):
+            return []
+        if len(engine.held) > engine.slots or engine.recalled:
+            return []
+    return [e for e in fleet.engines.values() if e.retires and _idle(e)]
+
+
+def _idle(engine: Engine) -> bool:
+    return engine.state is EngineState.RUNNING and not engine.stop and not engine.held
