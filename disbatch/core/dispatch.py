@@ -32,11 +32,10 @@ class Dispatcher:
         ahead is asked back for the free slots of another.
         """
         handed: dict[int, list[Handed]] = {}
-        if self._ledger.ready and not stop:
-            for engine, count in self._fleet.servings(len(self._ledger.ready)):
-                if engine.set_up or self._setup.ready is not None:
-                    handed[engine.rank] = self._hand_out(engine, count)
-                    self._owed[engine.rank] = engine
+        if not stop and (self._setup.ready is not None):
+            # once more while somebody got some: what a context's limit kept one from taking is for the others
+            while self._ledger.ready and self._hand_round(handed):
+                pass
         if not self._ledger.ready and not stop and nothing_more and self._ledger.entries:
             for engine, wanted in self._fleet.recalls():
                 self._recalled[engine.rank] = wanted
@@ -48,6 +47,18 @@ class Dispatcher:
                 if message is not None:
                     yield Send(message)
 
+    def _hand_round(self, handed: dict[int, list[Handed]]) -> bool:
+        """One round over all who have room. Whether tasks were handed out, and a limit has kept back some of them."""
+        short = got = False
+        for engine, count in self._fleet.servings(len(self._ledger.ready)):
+            allowed = min(count, engine.context.left)
+            given = self._hand_out(engine, allowed)
+            handed.setdefault(engine.rank, []).extend(given)
+            self._owed[engine.rank] = engine
+            short |= allowed < count
+            got |= bool(given)
+        return short and got
+
     def _hand_out(self, engine: Engine, count: int) -> list[Handed]:
         handed: list[Handed] = []
         size = 0
@@ -55,6 +66,7 @@ class Dispatcher:
             entry = self._ledger.assign(engine.sid)
             task = entry.task
             engine.held[task.task_id] = entry.attempt
+            engine.context.charged += 1
             size += len(task.command)
             handed.append(Handed(task.task_id, entry.attempt, task.line_no, task.repeat_index, task.command))
         return handed

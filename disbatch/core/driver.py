@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from disbatch.core import notices
 from disbatch.core.dispatch import Dispatcher
 from disbatch.core.driver_events import (
+    ContextLost,
+    ContextOpened,
     DiskGivenUp,
     Effect,
     Ending,
     Event,
     Instant,
     ItemsCame,
+    JoinCame,
     ListEnded,
     ListFailed,
     Over,
@@ -28,8 +31,9 @@ from disbatch.core.driver_events import (
 )
 from disbatch.core.errors import DisBatchError
 from disbatch.core.failures import FailureGroups
-from disbatch.core.fleet import Fleet
+from disbatch.core.fleet import Context, Fleet
 from disbatch.core.ledger import Ledger
+from disbatch.core.membership import Membership
 from disbatch.core.messages import StopMode, stronger
 from disbatch.core.model import Barrier, Item, PerEngine, Task
 from disbatch.core.outbox import Outbox
@@ -55,6 +59,7 @@ class DriverConfig:
     pid: int
     fail_fast: bool
     exit_code: bool = False  # failed tasks count even where all were done
+    waits: bool = False  # for machines to join, when there are none
 
 
 class DriverCore:
@@ -83,6 +88,10 @@ class DriverCore:
             self._outbox,
             self,
         )
+        self._membership = Membership(
+            self.fleet, self._dispatcher, self._outbox, self.sessions.exited, lambda: bool(self._stop)
+        )
+        self._deserted = False  # it was said that no engine is left
 
     # -- what the shell asks
 
@@ -120,6 +129,8 @@ class DriverCore:
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, now, event)
+        elif isinstance(event, ContextOpened | JoinCame | ContextLost):
+            self._membership.handle(now, event)
         else:
             self.sessions.handle(now, event)
         self._settle(now)
@@ -206,8 +217,11 @@ class DriverCore:
         if self.config.fail_fast and self._stop != "kill":
             self._end(Ending.FAIL_FAST, "kill")
 
+    def limit_reached(self, context: Context) -> None:
+        self._membership.limit_reached(context)
+
     def engine_lost(self) -> None:
-        if self._work_left():
+        if self._work_left() and not self.config.waits:
             self._end(Ending.NO_ENGINE, "finish")
 
     # -- what follows
@@ -231,7 +245,9 @@ class DriverCore:
         if not self._stop and not self._work_left() and not self._recorder.pending:
             self._end(self._complete_as, "finish")
         if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
-            self._end(Ending.NO_ENGINE, "finish")
+            self._desert()
+        if self._deserted and self.fleet.living():
+            self._deserted = False
         nothing_more = self.list_ended or self._barrier is not None
         if self.list_ended and not (self._stop or self._barrier or self._waiting):
             self._retire()
@@ -250,6 +266,14 @@ class DriverCore:
             self._outbox.note(f"engine {engine.rank} on {engine.node} is no longer needed")
             engine.stop = "finish"
             self._dispatcher.owe(engine)
+
+    def _desert(self) -> None:
+        """The last engine is gone, and there is work."""
+        if not self.config.waits:
+            self._end(Ending.NO_ENGINE, "finish")
+        elif not self._deserted:
+            self._outbox.say(notices.NOBODY, level="warning")
+        self._deserted = True
 
     def _say_what_runs(self) -> None:
         living = self.fleet.living()

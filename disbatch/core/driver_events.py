@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import Literal, NamedTuple
 
+from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Welcome
 from disbatch.core.messages import Down, Hello, Up
 from disbatch.core.model import Item
 from disbatch.core.resume import Place
@@ -39,6 +40,26 @@ class Ending(Enum):
     @property
     def text(self) -> str:
         return self.value[1]
+
+
+class ContextOpened(NamedTuple):
+    """The driver's own context, before its engines. `task_limit` 0: none."""
+
+    label: str
+    task_limit: int
+
+
+class JoinCame(NamedTuple):
+    """From a context that wants to join, or has; or from a person."""
+
+    message: Join | ProcessGone | Order
+
+
+class ContextLost(NamedTuple):
+    """The connection of a context that has joined is gone."""
+
+    cid: str
+    why: str
 
 
 class EngineLaunched(NamedTuple):
@@ -101,7 +122,10 @@ class SignalCame(NamedTuple):
 
 
 Event = (
-    EngineLaunched
+    ContextOpened
+    | JoinCame
+    | ContextLost
+    | EngineLaunched
     | EngineExited
     | MessageCame
     | ItemsCame
@@ -116,6 +140,13 @@ Event = (
 
 class Send(NamedTuple):
     message: Down
+
+
+class Reply(NamedTuple):
+    """Put an answer under a key: to a context that wants to join, or to an order."""
+
+    key: str
+    message: Welcome | Refusal | Answer
 
 
 class Record(NamedTuple):
@@ -179,4 +210,4 @@ class Over(NamedTuple):
     ending: Ending
 
 
-Effect = Send | Record | Publish | Say | Note | EngineJoined | EngineLeft | EngineLost | Over
+Effect = Send | Reply | Record | Publish | Say | Note | EngineJoined | EngineLeft | EngineLost | Over

@@ -25,17 +25,37 @@ ALLOWED_MOVES = {
 GONE = (EngineState.STOPPED, EngineState.LOST)
 
 
+NO_LIMIT = 1 << 60
+
+
+class Context:
+    """One set of machines. `charged` counts the tasks that its engines hold or have ended."""
+
+    __slots__ = ("charged", "finished", "label", "task_limit")
+
+    def __init__(self, label: str, task_limit: int = 0) -> None:
+        self.label = label
+        self.task_limit = task_limit  # 0: none
+        self.charged = 0
+        self.finished = 0
+
+    @property
+    def left(self) -> int:
+        """How many more tasks it may be given."""
+        return self.task_limit - self.charged if self.task_limit else NO_LIMIT
+
+
 class Engine:
     """What the driver knows of one engine."""
 
     __slots__ = (
         "ack_due",
         "acked",
+        "context",
         "demand",
         "echo",
         "ep",
         "held",
-        "label",
         "node",
         "rank",
         "recall_seq",
@@ -52,11 +72,11 @@ class Engine:
         "unwritten",
     )
 
-    def __init__(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
+    def __init__(self, rank: int, node: str, slots: int, context: Context, retires: bool = False) -> None:
         self.rank = rank
         self.node = node
         self.slots = slots
-        self.label = label
+        self.context = context
         self.retires = retires  # its node can be given back when it ends before the run does
         self.state = EngineState.STARTING
         self.sid = ""
@@ -76,12 +96,17 @@ class Engine:
         self.stop_sent: StopMode = ""
 
     @property
+    def label(self) -> str:
+        """Of its context."""
+        return self.context.label
+
+    @property
     def room(self) -> int:
         """How many more tasks it may have now. What is not on disk still counts as held: so new tasks ride on the
         message that acknowledges (half the messages), and a disk that hangs bounds what is not written."""
         if self.state is not EngineState.RUNNING or self.stop:
             return 0
-        return self.demand - len(self.held) - self.unwritten
+        return min(self.demand - len(self.held) - self.unwritten, self.context.left)
 
     @property
     def busy(self) -> int:
@@ -101,9 +126,18 @@ class Fleet:
     def __init__(self) -> None:
         self.engines: dict[int, Engine] = {}
         self.by_sid: dict[str, Engine] = {}
+        self.contexts: dict[str, Context] = {}  # by label; of several with one label, the newest
 
     def launched(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
-        self.engines[rank] = Engine(rank, node, slots, label, retires)
+        context = self.contexts.setdefault(label, Context(label))
+        self.engines[rank] = Engine(rank, node, slots, context, retires)
+
+    @property
+    def next_rank(self) -> int:
+        return max(self.engines, default=-1) + 1
+
+    def engines_of(self, context: Context) -> list[Engine]:
+        return [e for e in self.engines.values() if e.context is context]
 
     def sign_in(self, hello: Hello) -> Engine | None:
         """The engine that says hello, its session noted; None when it is unknown, gone, or an older connection."""

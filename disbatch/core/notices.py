@@ -9,6 +9,7 @@ SHOWN_RUNNING = 10  # commands named when a run is interrupted: what fits on a s
 SHOWN_BYTES = 100  # of one command
 
 INTERRUPTED = "interrupted: nothing more is started (interrupt once more to stop what runs)"
+NOBODY = "no engine is left; waiting for more to join"
 KILLED_NOW = "stopping at once: what is left is killed"
 
 
@@ -51,6 +52,26 @@ def engine_lost(node: str, running: int | None, why: str) -> str:
     if running is None:
         return f"no engine could be started on {node}: {why}"
     return f"the engine on {node} was lost with {tasks(running)} running: {why}"
+
+
+def context_joins(label: str, engines: int, slots: int, where: str) -> str:
+    return f"context {label} joins ({where}): {_engines(engines)}, {slots} slot{'s' * (slots != 1)}"
+
+
+def limit_reached(label: str, limit: int) -> str:
+    return f"context {label} has run its {tasks(limit)} (-C) and ends"
+
+
+def context_stops(label: str, engines: int, running: int) -> str:
+    return f"context {label} ends: {_engines(engines)}, {tasks(running, 'running')} to finish first"
+
+
+def engine_stops(rank: int, node: str, running: int) -> str:
+    return f"engine {rank} on {node} ends: {tasks(running, 'running')} to finish first"
+
+
+def _engines(count: int) -> str:
+    return f"{count} engine{'s' * (count != 1)}"
 
 
 def check_failed(barrier: Barrier, failed: int) -> str:

@@ -20,7 +20,7 @@ from disbatch.core.driver_events import (
     MessageCame,
 )
 from disbatch.core.failures import FailureGroups
-from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
+from disbatch.core.fleet import GONE, Context, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Hello, Report
 from disbatch.core.outbox import Outbox
@@ -36,6 +36,9 @@ class Run(Protocol):
 
     def engine_lost(self) -> None:
         """One that had signed in."""
+
+    def limit_reached(self, context: Context) -> None:
+        """As many tasks have ended in it as it may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,10 @@ class Sessions:
         failed = outcome.returncode != 0
         self._books.ledger.finish(entry, failed=failed)
         engine.held.pop(report.task_id, None)
+        context = engine.context
+        context.finished += 1
+        if context.finished == context.task_limit:
+            self._run.limit_reached(context)
         engine.recalled.pop(report.task_id, None)
         self._books.recorder.rows.append(task_record(entry.task, engine.node, outcome))
         if failed:
@@ -146,7 +153,8 @@ class Sessions:
         # the oldest has to stand first again, and each goes to the front
         for task_id, attempt in sorted(held, reverse=True):
             entry = self._books.ledger.current((task_id, attempt), engine.sid)
-            engine.held.pop(task_id, None)
+            if engine.held.pop(task_id, None) is not None:
+                engine.context.charged -= 1
             engine.recalled.pop(task_id, None)
             if entry is not None:
                 self._books.ledger.give_back(entry)
@@ -158,7 +166,7 @@ class Sessions:
         if engine.state not in GONE:
             engine.move(EngineState.STOPPED)
 
-    def _exited(self, now: Instant, event: EngineExited) -> None:
+    def exited(self, now: Instant, event: EngineExited) -> None:
         engine = self._books.fleet.engines[event.rank]
         if engine.state in GONE:
             return
@@ -173,6 +181,6 @@ class Sessions:
 
 _HANDLERS: dict[type, Callable[..., None]] = {
     EngineLaunched: Sessions._launched,
-    EngineExited: Sessions._exited,
+    EngineExited: Sessions.exited,
     MessageCame: Sessions._message,
 }

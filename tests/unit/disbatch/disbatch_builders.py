@@ -59,8 +59,10 @@ def items(text: bytes, source: str = "Tasks") -> list[Item]:
 class Driver:
     """A DriverCore under test: keeps what it said, writes at once unless told not to, checks itself each time."""
 
-    def __init__(self, *, fail_fast: bool = False, judge: Judge | None = None, writes: bool = True) -> None:
-        self.core = DriverCore(DriverConfig("did", "vm", 99, fail_fast), judge)
+    def __init__(
+        self, *, fail_fast: bool = False, judge: Judge | None = None, writes: bool = True, waits: bool = False
+    ) -> None:
+        self.core = DriverCore(DriverConfig("did", "vm", 99, fail_fast, waits=waits), judge)
         self.now_s = 0.0
         self.writes = writes  # answer each Record with Written
         self.effects: list[Effect] = []

@@ -1,0 +1,116 @@
+"""What crosses the KVS between a driver and those who join it: contexts that bring engines, people who give orders.
+
+Rare and small, so each message is a JSON list that begins with its kind and the version. Contexts and people put into
+the driver's join mailbox; it answers under the key that they name.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from disbatch.core.errors import PeerError
+from disbatch.core.messages import VERSION
+
+StopKind = Literal["engine", "context"]
+MAX_NODES = 100_000  # of one context; more is not a list of nodes
+
+
+class Join(NamedTuple):
+    """A context wants to bring engines. `nodes` are (name, slots)."""
+
+    cid: str  # random, names the context's mailbox
+    label: str
+    label_given: bool  # by a person: then it must not be changed
+    task_limit: int
+    nodes: tuple[tuple[str, int], ...]
+    where: str  # host and process id, for the log
+
+
+class ProcessGone(NamedTuple):
+    """The process that stood for an engine on the context's side is gone."""
+
+    cid: str
+    rank: int
+    why: str
+
+
+class Order(NamedTuple):
+    """Somebody wants an engine (by rank) or a context (by label) to end softly. The answer goes under `reply_key`."""
+
+    kind: StopKind
+    name: str
+    reply_key: str
+
+
+class Welcome(NamedTuple):
+    """The context's engines are expected: their ranks, in the order of its nodes."""
+
+    label: str
+    ranks: tuple[int, ...]
+
+
+class Refusal(NamedTuple):
+    why: str
+
+
+class Answer(NamedTuple):
+    """What became of an order, for people."""
+
+    done: bool
+    text: str
+
+
+Joining = Join | ProcessGone | Order | Welcome | Refusal | Answer
+
+_LETTERS: dict[type, str] = {Join: "J", ProcessGone: "G", Order: "O", Welcome: "W", Refusal: "R", Answer: "A"}
+
+
+def encode_joining(message: Joining) -> bytes:
+    """The message as JSON text in ASCII."""
+    return json.dumps([_LETTERS[type(message)], VERSION, *message]).encode("ascii")
+
+
+def decode_joining(data: bytes) -> Joining:
+    """The message in `data`. Raises PeerError for anything that is not one, or of another version."""
+    try:
+        kind, version, *fields = json.loads(data)
+        if version != VERSION:
+            raise PeerError(f"a message of protocol version {version!r}; this program speaks {VERSION}")
+        return _READERS[kind](*fields)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PeerError(f"not a message about joining a run ({error}): {data[:80]!r}") from None
+
+
+def _join(cid: Any, label: Any, given: Any, limit: Any, nodes: Any, where: Any) -> Join:
+    if len(nodes) > MAX_NODES:
+        raise ValueError(f"{len(nodes)} nodes")
+    pairs = tuple([(_text(name), _number(slots, 1)) for name, slots in nodes])
+    return Join(_text(cid), _text(label), given is True, _number(limit, 0), pairs, _text(where))
+
+
+def _order(kind: Any, name: Any, reply_key: Any) -> Order:
+    if kind not in ("engine", "context"):
+        raise ValueError(f"unknown kind {kind!r}")
+    return Order(kind, _text(name), _text(reply_key))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: object, at_least: int) -> int:
+    if type(value) is not int or value < at_least:
+        raise ValueError(f"{value!r} is no number from {at_least}")
+    return value
+
+
+_READERS: dict[str, Callable[..., Joining]] = {
+    "J": _join,
+    "G": lambda cid, rank, why: ProcessGone(_text(cid), _number(rank, 0), _text(why)),
+    "O": _order,
+    "W": lambda label, ranks: Welcome(_text(label), tuple([_number(rank, 0) for rank in ranks])),
+    "R": lambda why: Refusal(_text(why)),
+    "A": lambda done, text: Answer(done is True, _text(text)),
+}

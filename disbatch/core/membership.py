@@ -1,0 +1,153 @@
+"""The contexts of a run: those that join while it runs, their task limits, and soft stops of engines and contexts.
+
+Part of the driver core, beside the sessions with engines.
+"""
+
+from collections.abc import Callable
+
+from disbatch.core import notices
+from disbatch.core.dispatch import Dispatcher
+from disbatch.core.driver_events import (
+    ContextLost,
+    ContextOpened,
+    EngineExited,
+    Event,
+    Instant,
+    JoinCame,
+    Reply,
+)
+from disbatch.core.fleet import GONE, Context, Engine, EngineState, Fleet
+from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Welcome
+from disbatch.core.outbox import Outbox
+
+CONTEXT_KEY = "disBatch context "  # followed by the context's id: its mailbox
+
+
+class Membership:
+    """`exited` is what happens when the process of an engine is gone; `ending` says whether the run takes nobody in."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        outbox: Outbox,
+        exited: Callable[[Instant, EngineExited], None],
+        ending: Callable[[], bool],
+    ) -> None:
+        self._fleet = fleet
+        self._dispatcher = dispatcher
+        self._outbox = outbox
+        self._exited = exited
+        self._ending = ending
+        self._by_cid: dict[str, Context] = {}
+
+    def handle(self, now: Instant, event: Event) -> None:
+        if isinstance(event, ContextOpened):
+            self._fleet.contexts[event.label] = Context(event.label, event.task_limit)
+        elif isinstance(event, ContextLost):
+            self._lost(now, event)
+        elif isinstance(event, JoinCame):
+            message = event.message
+            if isinstance(message, Join):
+                self._join(message)
+            elif isinstance(message, Order):
+                self._outbox.add(Reply(message.reply_key, self._order(message)))
+            else:
+                self._process_gone(now, message)
+
+    def limit_reached(self, context: Context) -> None:
+        """As many tasks as the context may run have ended in it."""
+        self._outbox.say(notices.limit_reached(context.label, context.task_limit))
+        self._stop(self._fleet.engines_of(context))
+
+    # -- joining
+
+    def _join(self, join: Join) -> None:
+        key = CONTEXT_KEY + join.cid
+        if join.cid in self._by_cid:
+            return  # a repeated message
+        if self._ending():
+            self._outbox.add(Reply(key, Refusal("the run is ending")))
+            return
+        label = join.label if join.label_given else self._free_label(join.label)
+        if self._taken(label):
+            why = f"the label {label!r} is taken by a context of this run; give another with -l"
+            self._outbox.add(Reply(key, Refusal(why)))
+            return
+        context = self._by_cid[join.cid] = self._fleet.contexts[label] = Context(label, join.task_limit)
+        first = self._fleet.next_rank
+        for rank, (node, slots) in enumerate(join.nodes, first):
+            self._fleet.launched(rank, node, slots, label)
+        ranks = tuple(range(first, first + len(join.nodes)))
+        self._outbox.add(Reply(key, Welcome(label, ranks)))
+        slots = sum(slots for _, slots in join.nodes)
+        self._outbox.say(notices.context_joins(context.label, len(ranks), slots, join.where))
+
+    def _taken(self, label: str) -> bool:
+        context = self._fleet.contexts.get(label)
+        return context is not None and any(e.state not in GONE for e in self._fleet.engines_of(context))
+
+    def _free_label(self, label: str) -> str:
+        number = 1
+        wanted = label
+        while wanted in self._fleet.contexts:
+            number += 1
+            wanted = f"{label}.{number}"
+        return wanted
+
+    # -- leaving
+
+    def _process_gone(self, now: Instant, message: ProcessGone) -> None:
+        context = self._by_cid.get(message.cid)
+        engine = self._fleet.engines.get(message.rank)
+        if context is None or engine is None or engine.label != context.label:
+            self._outbox.note(f"an unknown context says that engine {message.rank} is gone: ignored")
+            return
+        self._exited(now, EngineExited(message.rank, message.why))
+
+    def _lost(self, now: Instant, event: ContextLost) -> None:
+        """Engines that have signed in speak for themselves; those that have not will never be started."""
+        context = self._by_cid.get(event.cid)
+        if context is None:
+            return
+        for engine in self._fleet.engines_of(context):
+            if engine.state not in GONE and not engine.sid:
+                self._exited(now, EngineExited(engine.rank, f"its context has ended ({event.why})"))
+        self._outbox.note(f"context {context.label} has ended: {event.why}")
+
+    # -- orders
+
+    def _order(self, order: Order) -> Answer:
+        if order.kind == "engine":
+            return self._stop_engine(order.name)
+        context = self._fleet.contexts.get(order.name)
+        if context is None:
+            known = ", ".join(self._fleet.contexts) or "none"
+            return Answer(False, f"this run has no context {order.name!r} (it has: {known})")
+        engines = [e for e in self._fleet.engines_of(context) if e.state not in GONE]
+        if not engines:
+            return Answer(False, f"context {order.name} has ended already")
+        self._stop(engines)
+        held = sum(e.busy for e in engines)
+        return self._told(notices.context_stops(order.name, len(engines), held))
+
+    def _stop_engine(self, name: str) -> Answer:
+        engine = self._fleet.engines.get(int(name)) if name.isascii() and name.isdigit() else None
+        if engine is None:
+            return Answer(
+                False, f"this run has no engine {name!r} (ranks go up to {self._fleet.next_rank - 1})"
+            )
+        if engine.state in GONE:
+            return Answer(False, f"engine {name} on {engine.node} has ended already")
+        self._stop([engine])
+        return self._told(notices.engine_stops(engine.rank, engine.node, engine.busy))
+
+    def _told(self, text: str) -> Answer:
+        self._outbox.say(text)
+        return Answer(True, text)
+
+    def _stop(self, engines: list[Engine]) -> None:
+        for engine in engines:
+            if engine.state not in GONE and engine.state is not EngineState.STOPPING:
+                engine.stop = "finish"
+                self._dispatcher.owe(engine)
