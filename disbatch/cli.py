@@ -102,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="mailfreq",
         type=_count(0),
         metavar="N",
-        help="with --mailTo: a mail every N tasks (default: 1)",
+        help="with --mailTo: a mail every N finished tasks, 0 for one at the end alone (default: 1)",
     )
     add("--mailTo", dest="mailto", metavar="ADDR", help="send mail about finished tasks to this address")
     add(

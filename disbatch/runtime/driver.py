@@ -109,6 +109,7 @@ class DriverShell:
         self._results: ResultPublisher | None = None
         self._command: FeedCommand | None = None
         self._started = time.monotonic()
+        self._over_at = 0.0
 
     async def run(
         self,
@@ -208,7 +209,8 @@ class DriverShell:
         self._view.say(text, "warning")
 
     def snapshot(self) -> RunSnapshot:
-        return self._core.snapshot(time.monotonic() - self._started, self._total)
+        now = self._over_at or time.monotonic()  # to send a last mail is no part of the run
+        return self._core.snapshot(now - self._started, self._total)
 
     # -- events
 
@@ -247,6 +249,7 @@ class DriverShell:
         elif isinstance(effect, Publish):
             self._kvs.put(effect.key, Value(b"ASTR", effect.text.encode("ascii")))
         elif isinstance(effect, Over) and not self._over.done():
+            self._over_at = time.monotonic()
             self._over.set_result(effect.ending)
         if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost):
             self._observers.happened(effect)

@@ -56,6 +56,7 @@ class Observers:
         self._batches: dict[int, list[StatusRecord | Place]] = {}
         self._failed = False  # a first failure has been told
         self._ending: asyncio.Task[None] | None = None
+        self._hurried = False
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -89,13 +90,16 @@ class Observers:
     async def finish(self, end: RunEnd) -> None:
         """Lets all of them finish side by side, for a bounded time."""
         self._ending = asyncio.ensure_future(self._finish(end))
+        # hurried between the end of the last engine and now: they may still tidy up
+        limit_s = 0.1 if self._hurried else OBSERVERS_END_S
         try:
-            await asyncio.wait_for(self._ending, OBSERVERS_END_S)
+            await asyncio.wait_for(self._ending, limit_s)
         except (TimeoutError, asyncio.CancelledError):
             self._log.warning("what watches the run was not done in time, and is left behind")
 
     def hurry(self) -> None:
         """The user does not want to wait."""
+        self._hurried = True
         if self._ending:
             self._ending.cancel()
 

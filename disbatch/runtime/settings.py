@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from disbatch.contexts.base import Allocation
 from disbatch.core.errors import UsageError
 from disbatch.runtime.contextsettings import ContextSettings, context_settings, no_context
+from disbatch.runtime.mailsettings import MailSettings, mail_settings
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Info, info_from_argument, info_from_environment
 
@@ -34,7 +35,6 @@ OBSERVERS_END_S = (
 LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, but a wrong file
 
 NOT_YET = {
-    "mailto": "--mailTo",
     "startup_only": "-S/--startup-only",
     "context_task_limit": "-C/--context-task-limit",
     "web": "-w/--web",
@@ -71,6 +71,7 @@ class RunSettings:
     use_address: tuple[str, int] | None
     quiet: bool
     dry_run: bool
+    mail: MailSettings | None
     startup_only: bool  # start without machines and wait for some
 
     @property
@@ -111,6 +112,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         else None,
         quiet=options.quiet,
         dry_run=options.dry_run,
+        mail=mail_settings(options, environ),
         startup_only=options.startup_only,
     )
 

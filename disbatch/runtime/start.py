@@ -29,7 +29,8 @@ from disbatch.runtime.hosting import launch_orders, node_name
 from disbatch.runtime.launches import Launched, LaunchOrder
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
-from disbatch.runtime.observers import Observers
+from disbatch.runtime.mailsettings import PASSWORD_VARIABLE
+from disbatch.runtime.observers import Observer, Observers
 from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
@@ -67,6 +68,7 @@ class _Stage:
 
 def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult:
     """Runs the task list to its end. `maker` stays the caller's. Raises DisBatchError when it cannot begin."""
+    os.environ.pop(PASSWORD_VARIABLE, None)  # the settings have it; it is no business of engines and tasks
     server: ServerPlace = (
         OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
     )
@@ -119,7 +121,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     feed = None
     if isinstance(stage.source, KvsSource):
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
-    observers = Observers([])
+    observers = _observers(settings)
     retirement = _retirement(stage, log, view)
     shell = DriverShell(core, stage.source, resume, kvs, log, view, files, observers, retirement)
     try:
@@ -147,6 +149,16 @@ def _retirement(stage: _Stage, log: logging.Logger, view: View) -> Retirement:
     nodes = [node_name(context, node) for node in context.allocation.nodes]
     here = driver_node(os.environ, socket.gethostname(), nodes)
     return Retirement(context.retire_command, nodes, here, warn, os.environ, log.info)
+
+
+def _observers(settings: RunSettings) -> Observers:
+    """Those who watch this run. Imported where they are wanted: a run without them pays nothing."""
+    found: list[Observer] = []
+    if settings.mail:
+        from disbatch.runtime.mail import Mailer
+
+        found.append(Mailer(settings.mail, settings.task_name))
+    return Observers(found)
 
 
 def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:

@@ -54,7 +54,6 @@ NOT_YET_USES = {
     "kvsserver": ["--kvsserver", "a:1"],
     "taskserver": ["--taskserver"],
     "taskcommand": ["--taskcommand", "x"],
-    "mailto": ["--mailTo", "me@example.org"],
     "startup_only": ["-S"],
     "web": ["-w"],
     "context_task_limit": ["-C", "5"],
