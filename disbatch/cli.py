@@ -155,6 +155,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     context("--fill", action="store_true", help="use cores that were allocated beyond those asked for")
     context("-g", "--gpu", action="store_true", help="divide the assigned GPUs among the tasks")
+    context("--no-bind", action="store_true", help="let tasks run on any core of their node")
     context(
         "--no-retire", action="store_true", help="give no node back to the batch system; the same as -k ''"
     )

@@ -4,11 +4,13 @@ A scheduler is what machines come from: Slurm, ssh, or what somebody adds. It ru
 it says which (`questions`) and gets what that printed.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from disbatch.core.binding import NO_BINDING, BindRule
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
 
@@ -21,7 +23,9 @@ class NodeShare:
     """What a context was given on one node."""
 
     name: str
-    cores: int
+    cores: int  # that tasks may use
+    owned: int = 0  # all that were given here, where that is more
+    confined: bool = False  # by a batch system, where it does such things: see `BindRule`
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Wishes:
     cores_per_task: "Fraction | None" = None
     tasks_per_node: int | None = None
     fill: bool = False
+    bind: bool = True  # tasks to the cores of their slot, where these are the run's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +99,18 @@ class Scheduler(ABC):
 
 
 def allocate(
-    shares: list[NodeShare], cores_per_task: "Fraction | int", tasks_per_node: int | None
+    shares: list[NodeShare],
+    cores_per_task: "Fraction | int",
+    tasks_per_node: int | None,
+    *,
+    bind: bool = False,
 ) -> Allocation:
     """Slots for each node: as many tasks as its cores hold at `cores_per_task`, at most `tasks_per_node`.
 
-    Raises UsageError with the arithmetic when no node has a slot.
+    With `bind`, tasks are to stay on CPUs of their slot, unless several of them are to share one. Raises UsageError with the
+    arithmetic when no node has a slot.
     """
+    need = math.ceil(cores_per_task) if bind and cores_per_task >= 1 else 0
     nodes: list[NodeSpec] = []
     warnings: list[str] = []
     without: list[str] = []
@@ -119,7 +130,8 @@ def allocate(
                     f"{_number(cores_per_task)} per task allow: {fitting} tasks at a time"
                 )
             slots = min(fitting, tasks_per_node)
-        nodes.append(NodeSpec(share.name, slots, share.cores, told))
+        rule = BindRule(need, max(share.owned, share.cores), share.confined) if need else NO_BINDING
+        nodes.append(NodeSpec(share.name, slots, share.cores, told, rule))
     if not nodes:
         raise UsageError(f"no node has a slot: {'; '.join(without)}. Give more cores, or a smaller -c")
     if without:

@@ -99,7 +99,7 @@ def shares(
     rows = []
     for name, task_count, cpu_count in zip(nodes, tasks, cpus, strict=True):
         asked = task_count * slurm_cores
-        rows.append(NodeShare(name, max(asked, cpu_count) if fill else asked))
+        rows.append(NodeShare(name, max(asked, cpu_count) if fill else asked, cpu_count, confined=True))
     return rows, cores_per_task or slurm_cores, warnings
 
 
@@ -173,7 +173,7 @@ class Slurm(Scheduler):
     ) -> Allocation:
         nodes = names_in(node_list(environ), answers.get("nodes"))
         found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill)
-        allocation = allocate(found, cores, wishes.tasks_per_node)
+        allocation = allocate(found, cores, wishes.tasks_per_node, bind=wishes.bind)
         return dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
 
     def retire_command(self, environ: Mapping[str, str]) -> str:

@@ -64,7 +64,7 @@ class Ssh(Scheduler):
             shares = parse_hosts(wishes.hosts, "-s")
         else:
             shares = parse_hosts([environ[NODELIST_VARIABLE]], NODELIST_VARIABLE)
-        return allocate(shares, wishes.cores_per_task or 1, wishes.tasks_per_node)
+        return allocate(shares, wishes.cores_per_task or 1, wishes.tasks_per_node, bind=wishes.bind)
 
     def is_local(self, node: str) -> bool:
         return node == LOCALHOST

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from disbatch.core.binding import NO_BINDING, BindRule
+
 NO_REPEAT = -1  # repeat index of a task outside REPEAT (formats: RepeatIndex)
 LOST = -100  # return code of a task whose engine was lost and that is not run again
 NOT_STARTED = -1  # PID of a task that never became a process
@@ -63,3 +65,4 @@ class NodeSpec(NamedTuple):
     slots: int  # tasks at a time
     cores: int  # cores given to disBatch on that node
     cores_per_task: int  # what a task is told, at least 1
+    bind: BindRule = NO_BINDING

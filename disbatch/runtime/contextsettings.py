@@ -34,7 +34,11 @@ class ContextSettings:
 def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) -> ContextSettings:
     """What the context options and the environment give. Raises UsageError, one line, for the user."""
     wishes = Wishes(
-        tuple(options.ssh_node or ()), options.cpus_per_task, options.tasks_per_node, options.fill
+        tuple(options.ssh_node or ()),
+        options.cpus_per_task,
+        options.tasks_per_node,
+        options.fill,
+        not options.no_bind,
     )
     scheduler = choose(environ, wishes)
     if scheduler is None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from disbatch.core.binding import BindRule
 from disbatch.core.engine import EngineConfig, EngineCore
 from disbatch.core.engine_events import (
     NO_SLOT,
@@ -33,10 +34,12 @@ from disbatch.core.engine_events import (
 )
 from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.messages import Down
+from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import kill_descendants
 from disbatch.runtime.logs import open_log
+from disbatch.runtime.node import CpuClaim
 from disbatch.runtime.processes import Ends, ProcessTable
 from disbatch.runtime.settings import HEARTBEAT_S
 from kvsstcp.aclient import AsyncClient
@@ -64,6 +67,7 @@ class EngineStart:
     cores_per_task: int
     environ: Mapping[str, str]  # what tasks get beside the engine's own environment
     environ_drops: tuple[str, ...]  # beginnings of the names that they do not get
+    bind: BindRule
 
 
 class TaskEnvironment:
@@ -104,7 +108,10 @@ class EngineShell:
         """Serves the driver until it says stop, or is gone. Returns the exit code of the process."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
-        self._table = ProcessTable(self._loop.call_later)
+        self._claim = CpuClaim(self._start.bind, self._start.config.slots)
+        self._log.info("binding of tasks to CPUs: %s", self._claim.plan)
+        sets = self._claim.plan.sets
+        self._table = ProcessTable(self._loop.call_later, Affinity(sets) if sets else None)
         self._loop.add_reader(self._table.signal_fd, self._some_ended)
         self._loop.add_reader(self._table.output_fd, self._table.drain)
         self._loop.add_signal_handler(signal.SIGTERM, self._happened, TermCame())

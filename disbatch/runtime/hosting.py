@@ -36,6 +36,7 @@ def launch_orders(
             "node": name,
             "slots": node.slots,
             "cores_per_task": node.cores_per_task,
+            "bind": node.bind,
             "log": engine_log(facts.prefix, name, label),
             "environ": task_environ,
             "environ_drops": scheduler.task_drops,

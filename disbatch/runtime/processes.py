@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from disbatch.core.model import NOT_STARTED, Outcome
+from disbatch.runtime.affinity import Affinity
 
 BASH = b"/bin/bash"
 MAX_ARG = 128 * 1024 - 1  # the kernel takes no longer single argument (MAX_ARG_STRLEN, with its final NUL)
@@ -93,10 +94,16 @@ class ProcessTable:
 
     `signal_fd` is readable when one may have ended: call `reap()`. `output_fd` is readable when one has printed: call
     `drain()`. `call_later(seconds, function)` is the loop's; asked at most once per `WATCH_AFTER_S` while tasks start.
+    Without `affinity` the kernel decides where tasks run.
     """
 
-    def __init__(self, call_later: Callable[[float, Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        call_later: Callable[[float, Callable[[], None]], object],
+        affinity: Affinity | None = None,
+    ) -> None:
         self._call_later = call_later
+        self._affinity = affinity
         self._epoll = select.epoll()
         self.signal_fd = _open_signalfd()
         self.output_fd = self._epoll.fileno()
@@ -117,6 +124,7 @@ class ProcessTable:
         """Starts `/bin/bash -c command` in a session of its own. False when it could not: see `take_failed`."""
         start_wall, start_mono = time.time(), time.monotonic()
         fds: list[int] = []
+        bound = self._affinity is not None and self._affinity.enter(slot)
         try:
             out, out_w = os.pipe2(os.O_CLOEXEC)
             fds += (out, out_w)
@@ -132,6 +140,9 @@ class ProcessTable:
             )
             self._failed.append((slot, outcome))
             return False
+        finally:
+            if bound and self._affinity:
+                self._affinity.leave()
         for fd in fds:
             if fd != out and fd != err:
                 os.close(fd)
@@ -185,6 +196,8 @@ class ProcessTable:
                 still_new.append(child)
                 continue
             child.watched = True
+            if self._affinity:
+                self._affinity.runs_long(child.slot, child.pid)
             for which in (0, 1):
                 self._watch(child.fds[which], _Watched(child, which))
         self._unwatched = still_new
@@ -245,6 +258,8 @@ class ProcessTable:
             if child is None:
                 continue  # an orphan of some task: this process is their subreaper
             elapsed = time.monotonic() - child.start_mono
+            if self._affinity:
+                self._affinity.ended(child.slot, elapsed)
             self._finish_pipes(child)
             out, err = child.captures
             outcome = Outcome(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from disbatch.core.binding import BindRule
 from disbatch.core.engine import EngineConfig
 from disbatch.runtime.engine import EngineStart, engine_process
 from disbatch.runtime.facts import RunFacts
@@ -45,6 +46,7 @@ def main() -> int:
         cores_per_task=order["cores_per_task"],
         environ=order["environ"],
         environ_drops=tuple(order["environ_drops"]),
+        bind=BindRule(*order["bind"]),
     )
     code = run_guarded(lambda guard_fd: engine_process(start, guard_fd))
     return code if code >= 0 else 128 - code

@@ -194,6 +194,7 @@ def _start_engine(
         cores_per_task=node.cores_per_task,
         environ={},
         environ_drops=(),
+        bind=node.bind,
     )
     return Launched(rank, name, node.slots, label, fork_engine(start, close_fds))
 
