@@ -8,7 +8,6 @@ PREFETCH_S = (
 PREFETCH_MAX = 2000  # tasks; no duration is short enough to need more
 PACE = 0.2  # weight of a new duration in the running mean
 _SHORTEST_S = 0.001  # what a task takes at least, as far as three decimals can tell
-_WORKING = ("STARTING", "RUNNING")
 
 
 class Handover:
@@ -27,7 +26,7 @@ class Handover:
 
     def saw_status(self, snapshot: dict[str, Any]) -> None:
         """A snapshot of the run (`core.snapshot`)."""
-        self.slots = sum(e["slots"] for e in snapshot["engines"] if e["state"] in _WORKING)
+        self.slots = snapshot["slots"]
 
     def saw_task(self, elapsed_s: float) -> None:
         """A task has finished."""

@@ -25,7 +25,7 @@ class Dispatcher:
         for engine in engines:
             self._owed[engine.rank] = engine
 
-    def serve(self, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
+    def serve(self, now_s: float, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
         """Hands out what is READY, unless the run stops, and says all that is owed.
 
         With `nothing_more` to come before long (the list has ended, or a barrier is closed), what one engine holds
@@ -34,7 +34,7 @@ class Dispatcher:
         handed: dict[int, list[Handed]] = {}
         if not stop and (self._setup.ready is not None):
             # once more while somebody got some: what a context's limit kept one from taking is for the others
-            while self._ledger.ready and self._hand_round(handed):
+            while self._ledger.ready and self._hand_round(now_s, handed):
                 pass
         if not self._ledger.ready and not stop and nothing_more and self._ledger.entries:
             for engine, wanted in self._fleet.recalls():
@@ -47,23 +47,23 @@ class Dispatcher:
                 if message is not None:
                     yield Send(message)
 
-    def _hand_round(self, handed: dict[int, list[Handed]]) -> bool:
+    def _hand_round(self, now_s: float, handed: dict[int, list[Handed]]) -> bool:
         """One round over all who have room. Whether tasks were handed out, and a limit has kept back some of them."""
         short = got = False
         for engine, count in self._fleet.servings(len(self._ledger.ready)):
             allowed = min(count, engine.context.left)
-            given = self._hand_out(engine, allowed)
+            given = self._hand_out(now_s, engine, allowed)
             handed.setdefault(engine.rank, []).extend(given)
             self._owed[engine.rank] = engine
             short |= allowed < count
             got |= bool(given)
         return short and got
 
-    def _hand_out(self, engine: Engine, count: int) -> list[Handed]:
+    def _hand_out(self, now_s: float, engine: Engine, count: int) -> list[Handed]:
         handed: list[Handed] = []
         size = 0
         while len(handed) < count and size < BATCH_BYTES:
-            entry = self._ledger.assign(engine.sid)
+            entry = self._ledger.assign(engine.sid, now_s)
             task = entry.task
             engine.held[task.task_id] = entry.attempt
             engine.context.charged += 1

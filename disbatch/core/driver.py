@@ -32,17 +32,19 @@ from disbatch.core.driver_events import (
 from disbatch.core.errors import DisBatchError
 from disbatch.core.failures import FailureGroups
 from disbatch.core.fleet import Context, Fleet
+from disbatch.core.history import History
 from disbatch.core.ledger import Ledger
 from disbatch.core.membership import Membership
 from disbatch.core.messages import StopMode, stronger
 from disbatch.core.model import Barrier, Item, PerEngine, Task
 from disbatch.core.outbox import Outbox
+from disbatch.core.picture import add_rows, take_snapshot
 from disbatch.core.recorder import Recorder
 from disbatch.core.resume import Place, Verdict
 from disbatch.core.retire import no_longer_needed
 from disbatch.core.sessions import Books, Sessions
 from disbatch.core.setup import EngineSetup
-from disbatch.core.snapshot import RunSnapshot, take_snapshot
+from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import barrier_record
 
 Judge = Callable[[Task], tuple[Verdict, Place | None]]
@@ -68,6 +70,7 @@ class DriverCore:
         self.ledger = Ledger()
         self.fleet = Fleet()
         self.failures = FailureGroups()
+        self.history = History()
         self.list_ended = False
         self.ending: Ending | None = None  # why the run is ending, once it is
         self._complete_as = Ending.COMPLETE  # what it is when all that was read is done
@@ -122,7 +125,12 @@ class DriverCore:
         """The picture for viewers; `total` is what the shell knows of the length of the list."""
         barrier = self._barrier[0].text.decode("utf-8", "replace") if self._barrier else ""
         state = "running" if self.ending is None else self.ending.text
-        return take_snapshot(self.ledger, self.fleet, barrier, state, elapsed_s, total)
+        return take_snapshot(self.ledger, self.fleet, self.history, barrier, state, elapsed_s, total)
+
+    def picture(self, now: Instant, elapsed_s: float, total: int | None) -> RunSnapshot:
+        """The same with all rows, for when somebody looks."""
+        brief = self.snapshot(elapsed_s, total)
+        return add_rows(brief, self.ledger, self.fleet, self.failures, self.history, now.mono_s, now.wall_s)
 
     def handle(self, now: Instant, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""
@@ -251,7 +259,7 @@ class DriverCore:
         nothing_more = self.list_ended or self._barrier is not None
         if self.list_ended and not (self._stop or self._barrier or self._waiting):
             self._retire()
-        self._outbox.extend(self._dispatcher.serve(self._stop, nothing_more=nothing_more))
+        self._outbox.extend(self._dispatcher.serve(now.mono_s, self._stop, nothing_more=nothing_more))
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()

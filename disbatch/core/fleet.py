@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from disbatch.core.errors import IllegalMoveError
-from disbatch.core.messages import Hello, StopMode
+from disbatch.core.messages import Hello, StopMode, Vitals
 
 
 class EngineState(Enum):
@@ -55,6 +55,9 @@ class Engine:
         "demand",
         "echo",
         "ep",
+        "failed",
+        "finished",
+        "heard_s",
         "held",
         "node",
         "rank",
@@ -70,6 +73,7 @@ class Engine:
         "stop",
         "stop_sent",
         "unwritten",
+        "vitals",
     )
 
     def __init__(self, rank: int, node: str, slots: int, context: Context, retires: bool = False) -> None:
@@ -94,6 +98,10 @@ class Engine:
         self.set_up = False  # has the per-engine commands
         self.stop: StopMode = ""  # what this engine alone is to do, whatever the others do
         self.stop_sent: StopMode = ""
+        self.heard_s: float | None = None  # when its last message came
+        self.vitals: Vitals | None = None  # of its node, as it last said
+        self.finished = 0  # tasks that ended here, the failed ones included
+        self.failed = 0
 
     @property
     def label(self) -> str:

@@ -34,13 +34,14 @@ ALLOWED_MOVES = {
 class Entry:
     """A task in flight: its state and the number of its current attempt (0 before the first)."""
 
-    __slots__ = ("attempt", "engine", "state", "task")
+    __slots__ = ("attempt", "engine", "handed_s", "state", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.state = TaskState.NEW
         self.attempt = 0
         self.engine: str | None = None  # session id of the engine that holds it
+        self.handed_s = 0.0  # when it was handed to that engine
 
 
 def move(entry: Entry, state: TaskState) -> None:
@@ -84,12 +85,13 @@ class Ledger:
         self.skipped_failed += failed
         self.age_failed += failed
 
-    def assign(self, sid: str) -> Entry:
+    def assign(self, sid: str, now_s: float = 0.0) -> Entry:
         """Hands the next READY task to an engine, as a new attempt."""
         entry = self.ready.popleft()
         move(entry, TaskState.ASSIGNED)
         entry.attempt += 1
         entry.engine = sid
+        entry.handed_s = now_s
         return entry
 
     def current(self, held: Held, sid: str) -> Entry | None:

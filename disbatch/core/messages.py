@@ -62,6 +62,15 @@ class Report(NamedTuple):
 Held = tuple[int, int]  # (task id, attempt number)
 
 
+class Vitals(NamedTuple):
+    """How the node of an engine is, for people who watch."""
+
+    load: float  # mean number of runnable processes of the last minute
+    mem_used_kib: int  # without what could be freed
+    mem_total_kib: int
+    cpus: int
+
+
 class Hello(NamedTuple):
     """Engine to driver at each (re)connect: who I am, what I hold, what I still have to report."""
 
@@ -74,6 +83,7 @@ class Hello(NamedTuple):
     held: tuple[Held, ...]
     reports: tuple[Report, ...]
     demand: int
+    vitals: Vitals | None = None
 
 
 class Up(NamedTuple):
@@ -88,6 +98,7 @@ class Up(NamedTuple):
     returned: tuple[Held, ...] = ()  # were not started, or were stopped: they will never have an outcome here
     bye: str = ""  # the last message of a session, with the reason
     answers: int = 0  # seq of the newest message whose recall has been dealt with
+    vitals: Vitals | None = None  # now and then
 
 
 class Down(NamedTuple):
@@ -118,14 +129,17 @@ def encode(message: Message) -> bytes:
     """The message as JSON text in ASCII."""
     m = message
     body: list[Any]
+    said: tuple[Any, ...]
     if isinstance(m, Down):
         tasks = [(h[0], h[1], h[2], h[3], _text(h[4])) for h in m.tasks]
         setup = m.setup and [[(c[0], c[1], _text(c[2])) for c in commands] for commands in m.setup]
         body = ["D", VERSION, m.did, m.sid, m.ep, m.seq, m.ack, m.echo, tasks, m.recall, m.stop, setup]
     elif isinstance(m, Up):
-        body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, m.reports, m.demand, m.returned, m.bye, m.answers]
+        said = (m.reports, m.demand, m.returned, m.bye, m.answers, m.vitals)
+        body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, *said]
     elif isinstance(m, Hello):
-        body = ["H", VERSION, m.sid, m.ep, m.rank, m.node, m.slots, m.t, m.held, m.reports, m.demand]
+        said = (m.held, m.reports, m.demand, m.vitals)
+        body = ["H", VERSION, m.sid, m.ep, m.rank, m.node, m.slots, m.t, *said]
     else:
         body = ["X", VERSION, m.sid]
     return _dump(body).encode("ascii")
@@ -152,7 +166,7 @@ def decode(data: bytes) -> Message:
 
 
 def _hello(b: list[Any]) -> Hello:
-    sid, ep, rank, node, slots, t, held, reports, demand = b
+    sid, ep, rank, node, slots, t, held, reports, demand, vitals = b
     return Hello(
         str(sid),
         int(ep),
@@ -163,11 +177,12 @@ def _hello(b: list[Any]) -> Hello:
         _held(held),
         _reports(reports),
         int(demand),
+        _vitals(vitals),
     )
 
 
 def _up(b: list[Any]) -> Up:
-    sid, ep, n_hi, t, reports, demand, returned, bye, answers = b
+    sid, ep, n_hi, t, reports, demand, returned, bye, answers, vitals = b
     return Up(
         str(sid),
         int(ep),
@@ -178,6 +193,7 @@ def _up(b: list[Any]) -> Up:
         _held(returned),
         str(bye),
         int(answers),
+        _vitals(vitals),
     )
 
 
@@ -215,6 +231,15 @@ def _reports(rows: list[Any]) -> tuple[Report, ...]:
             raise ValueError(f"unknown kind of report {kind!r}")
         reports.append(Report(int(n), kind, int(task_id), int(attempt), _outcome(outcome)))
     return tuple(reports)
+
+
+def _vitals(row: list[Any] | None) -> Vitals | None:
+    if row is None:
+        return None
+    load, used, total, cpus = row
+    if not 0 <= load < 1e9:  # nor is a NaN anything that a viewer could show
+        raise ValueError(f"a load of {load!r}")
+    return Vitals(float(load), _int(used), _int(total), _int(cpus))
 
 
 def _outcome(row: list[Any]) -> Outcome:

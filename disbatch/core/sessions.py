@@ -68,7 +68,7 @@ class Sessions:
     def _message(self, now: Instant, event: MessageCame) -> None:
         message = event.message
         if isinstance(message, Hello):
-            self._hello(message)
+            self._hello(now, message)
             return
         engine = self._books.fleet.by_sid.get(message.sid)
         if engine is None or engine.ep != message.ep:
@@ -76,7 +76,9 @@ class Sessions:
                 f"dropped a message of session {message.sid}, connection {message.ep}: not a current one"
             )
             return
-        engine.demand, engine.echo = message.demand, message.t
+        engine.demand, engine.echo, engine.heard_s = message.demand, message.t, now.mono_s
+        if message.vitals is not None:
+            engine.vitals = message.vitals
         self._take_reports(engine, message.reports)
         self._give_back(engine, list(message.returned))
         if message.answers >= engine.recall_seq:
@@ -84,7 +86,7 @@ class Sessions:
         if message.bye:
             self._bye(engine, message.bye)
 
-    def _hello(self, hello: Hello) -> None:
+    def _hello(self, now: Instant, hello: Hello) -> None:
         engine = self._books.fleet.sign_in(hello)
         if engine is None:
             self._outbox.note(
@@ -93,7 +95,8 @@ class Sessions:
             return
         self._outbox.note(f"engine {engine.rank} on {engine.node} has signed in: {engine.slots} slots")
         self._outbox.add(EngineJoined(engine.rank, engine.node, engine.label, engine.slots))
-        engine.demand, engine.echo = hello.demand, hello.t
+        engine.demand, engine.echo, engine.heard_s = hello.demand, hello.t, now.mono_s
+        engine.vitals = hello.vitals
         self._take_reports(engine, hello.reports)
         # Resync: what it should hold and does not was lost on the way down
         held = set(hello.held)
@@ -133,9 +136,12 @@ class Sessions:
         if context.finished == context.task_limit:
             self._run.limit_reached(context)
         engine.recalled.pop(report.task_id, None)
+        engine.finished += 1
         self._books.recorder.rows.append(task_record(entry.task, engine.node, outcome))
         if failed:
+            engine.failed += 1
             self._books.failures.add(report.task_id, outcome.returncode, outcome.err_snippet)
+            self._books.failures.remember(entry.task, engine.node, engine.rank, outcome)
             self._run.task_failed()
 
     def _command_report(self, engine: Engine, report: Report) -> None:

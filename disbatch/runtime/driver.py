@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Thread
 from typing import Protocol, TypeVar
 
@@ -45,7 +46,7 @@ from disbatch.core.messages import Hello, Up
 from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
 from disbatch.core.resume import Place
-from disbatch.core.snapshot import STATUS_KEY, RunSnapshot
+from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.feedcommand import FeedCommand
@@ -54,10 +55,11 @@ from disbatch.runtime.files import RunFiles
 from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.launches import Launched, Launches, LaunchOrder
 from disbatch.runtime.observers import Observers, Watched
+from disbatch.runtime.publish import Publisher
 from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
-from disbatch.runtime.settings import RETIRE_END_S, STATUS_KEY_S, FeedSettings
+from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.statusfile import StatusWriter
 from kvsstcp.values import Value
@@ -106,10 +108,12 @@ class DriverShell:
         self._retirement = retirement
         self._disk_fails = False
         self._total: int | None = None
+        self._counting = False
         self._results: ResultPublisher | None = None
         self._command: FeedCommand | None = None
         self._started = time.monotonic()
         self._over_at = 0.0
+        self.history = core.history
 
     async def run(
         self,
@@ -148,16 +152,18 @@ class DriverShell:
         self._feeder.start()
         if self._command:
             self._command.start()
-        views = [asyncio.create_task(self._show()), asyncio.create_task(self._publish())]
+        publisher = Publisher(self._kvs, self, self._looked)
+        publisher.start()
+        showing = asyncio.create_task(self._show())
         ending = await self._finish_command(await self._over)
-        for view in views:
-            view.cancel()
+        showing.cancel()
         self._view.update(self.snapshot())
         self._feeder.stop()
         self._writer.close(CLOSE_S)
         await self._retirement.finish(RETIRE_END_S)
         await self._launches.finish()
         await self._finish_observers(ending)
+        publisher.finish()
         await self._kvs.close()
         return ending
 
@@ -178,7 +184,9 @@ class DriverShell:
     def _begin_observers(self) -> None:
         if self._observers:
             causes = self._core.failures.largest
-            self._observers.begin(Watched(self._files, self.snapshot, causes, self._warn, self._log))
+            self._observers.begin(
+                Watched(self._files, self.snapshot, self.picture, causes, self._warn, self._log)
+            )
 
     async def _finish_observers(self, ending: Ending) -> None:
         if self._observers:
@@ -211,6 +219,12 @@ class DriverShell:
     def snapshot(self) -> RunSnapshot:
         now = self._over_at or time.monotonic()  # to send a last mail is no part of the run
         return self._core.snapshot(now - self._started, self._total)
+
+    def picture(self) -> RunSnapshot:
+        """The same with all rows; for when somebody looks, and once a second at most."""
+        now = Instant(self._over_at or time.monotonic(), time.time())
+        picture = self._core.picture(now, now.mono_s - self._started, self._total)
+        return replace(picture, over=self._core.over)
 
     # -- events
 
@@ -337,18 +351,16 @@ class DriverShell:
     async def _show(self) -> None:
         """Feeds the view; the length of a file is counted beside it, in a thread, once somebody looks."""
         await asyncio.sleep(self._view.refresh_s)
-        if isinstance(self._source, FileSource):
-            Thread(target=self._count, args=(self._source,), name="counter", daemon=True).start()
+        self._looked()
         while True:
             self._view.update(self.snapshot())
             await asyncio.sleep(self._view.refresh_s)
 
+    def _looked(self) -> None:
+        if isinstance(self._source, FileSource) and not self._counting:
+            self._counting = True
+            Thread(target=self._count, args=(self._source,), name="counter", daemon=True).start()
+
     def _count(self, source: FileSource) -> None:
         with contextlib.suppress(OSError):
             self._total = source.count()
-
-    async def _publish(self) -> None:
-        while True:
-            text = self.snapshot().to_json()
-            self._kvs.publish(STATUS_KEY, Value(b"JSON", text.encode("ascii")))
-            await asyncio.sleep(STATUS_KEY_S)

@@ -33,7 +33,7 @@ from disbatch.core.engine_events import (
     TimerRang,
 )
 from disbatch.core.errors import MachineError, PeerError
-from disbatch.core.messages import Down
+from disbatch.core.messages import Down, Hello, Up
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.facts import RunFacts
@@ -41,7 +41,8 @@ from disbatch.runtime.guard import kill_descendants
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.node import CpuClaim
 from disbatch.runtime.processes import Ends, ProcessTable
-from disbatch.runtime.settings import HEARTBEAT_S
+from disbatch.runtime.settings import HEARTBEAT_S, VITALS_S
+from disbatch.runtime.vitals import read_vitals
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError
 
@@ -103,6 +104,7 @@ class EngineShell:
         self._core = EngineCore(start.config)
         self._environment = TaskEnvironment(os.environb, start)
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._vitals_due = 0.0
 
     async def run(self) -> int:
         """Serves the driver until it says stop, or is gone. Returns the exit code of the process."""
@@ -125,7 +127,7 @@ class EngineShell:
             start.addresses, token=start.token, certificate_pem=certificate or None, timeout_s=CONNECT_S
         )
         self._up = up_key(start.facts.did)
-        self._client.put(self._up, to_value(self._core.hello(_now())))
+        self._tell(self._core.hello(_now()))
         listener = asyncio.create_task(self._listen())
         heart = asyncio.create_task(self._beat())
         code = await self._over
@@ -178,7 +180,7 @@ class EngineShell:
                         job.command.decode("utf-8", "replace"),
                     )
             elif isinstance(effect, Tell):
-                self._client.put(self._up, to_value(effect.message))
+                self._tell(effect.message)
             elif isinstance(effect, SetTimer):
                 if effect.name not in self._timers:
                     self._timers[effect.name] = self._loop.call_later(effect.after_s, self._ring, effect.name)
@@ -188,6 +190,14 @@ class EngineShell:
             elif isinstance(effect, Leave):
                 self._end("all said and done", 0)
         return self._table.take_failed()
+
+    def _tell(self, message: Hello | Up) -> None:
+        """Sends a message to the driver; now and then it says as well how this node is."""
+        now = _now()
+        if now >= self._vitals_due:
+            self._vitals_due = now + VITALS_S
+            message = message._replace(vitals=read_vitals())
+        self._client.put(self._up, to_value(message))
 
     def _ring(self, name: TimerName) -> None:
         del self._timers[name]

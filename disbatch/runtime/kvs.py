@@ -15,6 +15,8 @@ from kvsstcp.server import Server
 from kvsstcp.values import Value
 
 CONNECT_S = 5.0  # a server that runs already answers at once, or is not there
+PUBLISHED_MAX = 4  # snapshots under way to such a server; where it is that slow, viewers can miss some
+LAST_WORDS_S = 1.0  # for the last of them
 
 
 class Kvs(Protocol):
@@ -30,6 +32,9 @@ class Kvs(Protocol):
 
     def publish(self, key: bytes, value: Value) -> None:
         """Keeps one newest value under the key, for viewers."""
+
+    def show(self, key: bytes, value: Value) -> None:
+        """Gives the value to all who wait for one of this key now, and keeps nothing."""
 
     async def close(self) -> None: ...
 
@@ -54,6 +59,10 @@ class EmbeddedKvs:
         self.subscribe = self._server.local.subscribe
         self.publish = self._server.local.replace
 
+    def show(self, key: bytes, value: Value) -> None:
+        self._server.local.put(key, value)
+        self._server.local.drop(key)
+
     async def start(self) -> None:
         await self._server.serve(self._sock)
         if self._plain is not None:
@@ -71,12 +80,13 @@ class ExternalKvs:
         self.on_lost: Callable[[str], None] = log.error
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._published: asyncio.Queue[tuple[bytes, Value]] = asyncio.Queue(maxsize=1)
+        self._publishing: asyncio.Task[None] | None = None
+        self._published: asyncio.Queue[tuple[bytes, Value, bool]] = asyncio.Queue(maxsize=PUBLISHED_MAX)
 
     async def start(self) -> None:
         """Connects. Raises ConnectionFailed that names every address that was tried."""
         self._client = await self._connect()
-        self._run(self._publish_all())
+        self._publishing = self._run(self._publish_all())
 
     def put(self, key: bytes, value: Value) -> None:
         try:
@@ -89,9 +99,16 @@ class ExternalKvs:
 
     def publish(self, key: bytes, value: Value) -> None:
         with contextlib.suppress(asyncio.QueueFull):
-            self._published.put_nowait((key, value))
+            self._published.put_nowait((key, value, True))
+
+    def show(self, key: bytes, value: Value) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            self._published.put_nowait((key, value, False))
 
     async def close(self) -> None:
+        if self._publishing is not None and not self._publishing.done():
+            with contextlib.suppress(TimeoutError):  # viewers see the last figures, if the server is well
+                await asyncio.wait_for(self._published.join(), LAST_WORDS_S)
         self._closing = True
         for task in self._tasks:
             task.cancel()
@@ -104,10 +121,11 @@ class ExternalKvs:
             info.addresses, token=info.token, certificate_pem=info.certificate_pem, timeout_s=CONNECT_S
         )
 
-    def _run(self, work: Coroutine[None, None, None]) -> None:
+    def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _deliver(self, key: bytes, callback: Callable[[Value], None]) -> None:
         """A waiting get holds its connection, so every key has one of its own."""
@@ -127,9 +145,13 @@ class ExternalKvs:
             client = await self._connect()
             try:
                 while True:
-                    key, value = await self._published.get()
-                    await client.take(key)
+                    key, value, stays = await self._published.get()
+                    if stays:
+                        await client.take(key)
                     client.put(key, value)
+                    if not stays:
+                        await client.take(key)
+                    self._published.task_done()
             finally:
                 client.abort()
         except (KvsError, OSError):

@@ -24,7 +24,8 @@ class Watched:
     """The run, as its observers know it. The functions may be called at any time, in the event loop."""
 
     files: RunFiles
-    snapshot: Callable[[], RunSnapshot]
+    snapshot: Callable[[], RunSnapshot]  # the counts
+    picture: Callable[[], RunSnapshot]  # with all rows: for when somebody looks, and once a second at most
     failures: Callable[[], list[FailureGroup]]
     warn: Callable[[str], None]  # tells the user and the log
     log: logging.Logger

@@ -27,6 +27,7 @@ RETIRE_CALL_S = 60.0  # a scheduler that is busy answers late
 RETIRE_WAITS_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)  # after failures: some Slurm refuses for over a minute
 RETIRE_END_S = 0.5  # for a call that runs when the run is over: giving back never delays an end
 STATUS_KEY_S = 1.0  # how often the snapshot for outside monitors is published
+VITALS_S = 4.0  # how often, at most, an engine says how its node is: often enough for a look at it, and never seen in cost
 FSYNC_S = 1.0  # what a power cut may cost at most
 WRITE_RETRY_S = 1.0  # a full disk is tried again this often
 OBSERVERS_END_S = (

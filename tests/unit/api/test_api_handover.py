@@ -20,43 +20,41 @@ RECORD = {
 }  # fmt: skip
 
 
-def status(*engines: tuple[int, str]) -> dict[str, object]:
-    return {"engines": [{"slots": slots, "state": state} for slots, state in engines]}
+def status(slots: int) -> dict[str, object]:
+    return {"slots": slots}
 
 
 def test_nothing_is_handed_over_before_the_slots_are_known() -> None:
     assert Handover().limit == 0
 
 
-def test_the_slots_of_engines_that_work() -> None:
+def test_as_many_as_there_are_slots_before_anything_is_known_of_durations() -> None:
     handover = Handover()
-    handover.saw_status(
-        status((4, "STARTING"), (2, "RUNNING"), (8, "LOST"), (16, "STOPPED"), (32, "STOPPING"))
-    )
+    handover.saw_status(status(6))
     assert handover.limit == 6
 
 
 @pytest.mark.parametrize("elapsed_s", [1.0, 60.0, 86400.0])
 def test_long_tasks_are_not_prefetched(elapsed_s: float) -> None:
     handover = Handover()
-    handover.saw_status(status((4, "RUNNING")))
+    handover.saw_status(status(4))
     handover.saw_task(elapsed_s)
     assert handover.limit == 4
 
 
 def test_short_tasks_are_prefetched_within_bounds() -> None:
     handover = Handover()
-    handover.saw_status(status((4, "RUNNING")))
+    handover.saw_status(status(4))
     handover.saw_task(0.005)
     assert 4 + 50 < handover.limit < 4 + 200
-    handover.saw_status(status((100_000, "RUNNING")))
+    handover.saw_status(status(100_000))
     handover.saw_task(0.0)
     assert handover.limit == 100_000 + PREFETCH_MAX
 
 
 def test_the_pace_follows_the_tasks() -> None:
     handover = Handover()
-    handover.saw_status(status((4, "RUNNING")))
+    handover.saw_status(status(4))
     for _ in range(20):
         handover.saw_task(0.002)
     for _ in range(3):

@@ -19,6 +19,7 @@ from disbatch.core.messages import (
     Report,
     Setup,
     Up,
+    Vitals,
     decode,
     encode,
 )
@@ -40,9 +41,10 @@ HANDED = st.lists(st.builds(Handed, COUNT, COUNT, COUNT, st.integers(), COMMAND)
 COMMANDS = st.lists(st.builds(EngineCommand, COUNT, COUNT, COMMAND), max_size=3).map(tuple)
 STOP = st.sampled_from(["", "finish", "kill", "abort"])
 SETUP = st.none() | st.builds(Setup, COMMANDS, COMMANDS)
+VITALS = st.none() | st.builds(Vitals, st.floats(0, 1e6), COUNT, COUNT, COUNT)
 MESSAGES = st.one_of(
-    st.builds(Hello, NAME, COUNT, COUNT, NAME, COUNT, SECONDS, HELD, REPORTS, COUNT),
-    st.builds(Up, NAME, COUNT, COUNT, SECONDS, REPORTS, COUNT, HELD, NAME),
+    st.builds(Hello, NAME, COUNT, COUNT, NAME, COUNT, SECONDS, HELD, REPORTS, COUNT, VITALS),
+    st.builds(Up, NAME, COUNT, COUNT, SECONDS, REPORTS, COUNT, HELD, NAME, COUNT, VITALS),
     st.builds(Down, NAME, NAME, COUNT, COUNT, COUNT, SECONDS, HANDED, HELD, STOP, SETUP),
     st.builds(Die, NAME),
 )
@@ -104,6 +106,9 @@ def test_another_version_is_named() -> None:
         lambda b: b.__setitem__(6, [[1, "T", 0, 1, [None, *outcome()[1:]]]]),
         lambda b: b.__setitem__(8, [[1]]),
         lambda b: b.__setitem__(7, "many"),
+        lambda b: b.__setitem__(11, [0.5, 1, 2]),
+        lambda b: b.__setitem__(11, [float("nan"), 1, 2, 3]),
+        lambda b: b.__setitem__(11, [0.5, 1, "2", 3]),
     ],
 )
 def test_a_damaged_up_is_a_peer_error(damage) -> None:

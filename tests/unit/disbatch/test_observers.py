@@ -55,7 +55,9 @@ class Witness:
 def watched(warnings: list[str] | None = None) -> Watched:
     said = [] if warnings is None else warnings
     files = RunFiles("./run", "", "job", "run_driver.txt")
-    return Watched(files, lambda: SNAPSHOT, lambda: [], said.append, logging.getLogger("test"))
+    return Watched(
+        files, lambda: SNAPSHOT, lambda: SNAPSHOT, lambda: [], said.append, logging.getLogger("test")
+    )
 
 
 def test_rows_are_told_once_they_are_written_and_skipped_ones_are_counted() -> None:

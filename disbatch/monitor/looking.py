@@ -1,0 +1,95 @@
+"""How a viewer outside the driver gets its snapshots: it finds the run's info file, connects to the KVS, and asks."""
+
+import asyncio
+import os
+
+from disbatch.core.errors import MachineError, PeerError, UsageError
+from disbatch.core.snapshot import LIVE_KEY, VIEWER_KEY, RunSnapshot, read_snapshot
+from kvsstcp.aclient import AsyncClient
+from kvsstcp.errors import ConnectionFailed, ConnectionLost, KvsError
+from kvsstcp.infofile import Info, read_info
+from kvsstcp.values import Value
+
+INFO_ENDING = "_kvsinfo.txt"
+STATUS_ENDING = "_status.txt"
+CONNECT_S = 10.0  # for a host far away; a driver that is well answers at once
+ASK_AGAIN_S = 15.0  # a driver that has not answered is asked again: it may be another one by now
+_MARK = Value(b"ASTR", b"look")
+
+
+class RunOverError(MachineError):
+    """There was such a run, and it is over."""
+
+
+def find_info(path: str) -> str:
+    """The info file that is meant: itself, or a prefix, or any other file of the run. Raises DisBatchError."""
+    for candidate in (path, path + INFO_ENDING, _sibling(path)):
+        if candidate.endswith(INFO_ENDING) and os.path.exists(candidate):
+            return candidate
+    for status in (path.removesuffix(INFO_ENDING) + STATUS_ENDING, path):
+        if status.endswith(STATUS_ENDING) and os.path.exists(status):
+            raise RunOverError(f"the run is over; its results are in {status}")
+    raise UsageError(
+        f"no run at {path}: give the prefix of a run, or its info file (PREFIX{INFO_ENDING}, which is there while it runs)"
+    )
+
+
+def _sibling(path: str) -> str:
+    for ending in (STATUS_ENDING, "_driver.txt", "_dbUtil.sh", "_url"):
+        if path.endswith(ending):
+            return path.removesuffix(ending) + INFO_ENDING
+    return path + INFO_ENDING
+
+
+def load_info(path: str) -> Info:
+    """Raises RunOverError when the file is gone, MachineError when it cannot be read."""
+    try:
+        return read_info(path)
+    except KvsError as error:
+        if not os.path.exists(path):
+            raise RunOverError(f"the run is over: {path} is gone") from None
+        raise MachineError(str(error)) from None
+
+
+class Looker:
+    """One connection to a run. Made by `connect`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(cls, info: Info) -> "Looker":
+        """Raises MachineError when nobody answers, or the answer is no."""
+        try:
+            client = await AsyncClient.connect(
+                info.addresses,
+                token=info.token,
+                certificate_pem=info.certificate_pem,
+                timeout_s=CONNECT_S,
+            )
+        except (ConnectionFailed, OSError) as error:
+            raise MachineError(f"the run does not answer: {error}") from None
+        except KvsError as error:
+            raise MachineError(f"cannot look at the run: {error}") from None
+        return cls(client)
+
+    async def look(self) -> RunSnapshot:
+        """The next snapshot with all rows. Raises MachineError when the connection ends before."""
+        # First wait, then ask: so the answer cannot come before there is somebody to take it.
+        waiting = asyncio.ensure_future(self._client.view(LIVE_KEY))
+        try:
+            while not waiting.done():
+                await asyncio.sleep(0)
+                self._client.put(VIEWER_KEY, _MARK)
+                await asyncio.wait([waiting], timeout=ASK_AGAIN_S)
+            return read_snapshot(waiting.result().data)
+        except (ConnectionLost, OSError) as error:
+            raise MachineError(f"the connection to the run is gone: {error}") from None
+        except PeerError as error:
+            raise MachineError(str(error)) from None
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    async def close(self) -> None:
+        self._client.abort()
