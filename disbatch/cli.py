@@ -56,6 +56,16 @@ def _count(at_least: int) -> Callable[[str], int]:
     return convert
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}: seconds from 0 are needed")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `disBatch`; options and groups as the manual's usage has them, and what we add.
 
@@ -127,6 +137,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--startup-only",
         action="store_true",
         help="start without execution resources and wait for some to join",
+    )
+    add(
+        "--drain-before",
+        type=_seconds,
+        metavar="SECONDS",
+        help="in a Slurm job: start no task in its last SECONDS, and end with 3 when some are left",
+    )
+    add(
+        "--grace",
+        type=_seconds,
+        metavar="SECONDS",
+        help="time between TERM and KILL for tasks that are stopped (default: 5; Slurm's KillWait is a bound)",
     )
     add("--status-header", action="store_true", help="begin the status file with a line of column names")
     add("--use-address", metavar="HOST:PORT", help="address at which engines find this run")

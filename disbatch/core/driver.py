@@ -15,6 +15,7 @@ from disbatch.core.driver_events import (
     ContextLost,
     ContextOpened,
     DiskGivenUp,
+    DrainCame,
     Effect,
     Ending,
     Event,
@@ -221,6 +222,11 @@ class DriverCore:
             self._outbox.say(notices.stopping(self.fleet.busy))
             self._end(event.ending, "kill")
 
+    def _drain(self, now: Instant, event: DrainCame) -> None:
+        if not self._stop:
+            self._outbox.say(notices.draining(event.before_s, self.fleet.busy))
+            self._end(Ending.DRAINED, "finish")
+
     def task_failed(self) -> None:
         if self.config.fail_fast and self._stop != "kill":
             self._end(Ending.FAIL_FAST, "kill")
@@ -266,6 +272,8 @@ class DriverCore:
         if self._stop and not self.over and not self._recorder.pending and not self.fleet.living():
             self.over = True
             assert self.ending is not None
+            if self.ending is Ending.DRAINED and not self.left:
+                self.ending = self._complete_as  # the time was enough after all
             self._outbox.add(Over(self.ending))
 
     def _retire(self) -> None:
@@ -324,4 +332,5 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     Written: DriverCore._written,
     DiskGivenUp: DriverCore._disk_given_up,
     SignalCame: DriverCore._signal,
+    DrainCame: DriverCore._drain,
 }

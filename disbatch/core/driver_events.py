@@ -28,6 +28,7 @@ class Ending(Enum):
     BAD_LIST = (2, "the task list has an error")
     NO_ENGINE = (3, "no engine is left")
     FEEDER = (3, "the program that feeds tasks failed")
+    DRAINED = (3, "the time of the job is nearly up")
     NO_SERVER = (3, "the KVS server is gone")
     NO_DISK = (3, "the status file cannot be written")
     SIGINT = (130, "interrupted")
@@ -115,6 +116,12 @@ class DiskGivenUp(NamedTuple):
     """The status file could not be written while the run had to stop."""
 
 
+class DrainCame(NamedTuple):
+    """The job that the driver runs in ends in less than so many seconds: what runs may finish, nothing is started."""
+
+    before_s: float
+
+
 class SignalCame(NamedTuple):
     """SIGINT (once: finish what runs; again: stop it) or SIGTERM (stop it)."""
 
@@ -135,6 +142,7 @@ Event = (
     | Written
     | DiskGivenUp
     | SignalCame
+    | DrainCame
 )
 
 

@@ -24,6 +24,11 @@ def stopping(running: int) -> str:
     return f"stopping: {tasks(running, 'running')} get TERM, and KILL if they do not end"
 
 
+def draining(before_s: float, running: int) -> str:
+    what = f"waiting for {tasks(running, 'running')}" if running else "no task runs"
+    return f"the job ends in less than {before_s:g} s (--drain-before): nothing more is started, {what}"
+
+
 def what_runs(running: Sequence[tuple[str, Task]]) -> str:
     """Node and task of everything that an interrupted run waits for."""
     lines = [f"waiting for {tasks(len(running), 'running')}:"]

@@ -46,7 +46,7 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
         raise UsageError(
             f"nothing to run on: say how many cores may be used, for example -s localhost:{count}"
         )
-    answers = {name: _ask(argv) for name, argv in scheduler.questions(environ).items()}
+    answers = {name: ask(argv) for name, argv in scheduler.questions(environ).items()}
     allocation = scheduler.allocate(environ, wishes, answers)
     label = options.label or scheduler.label(environ)
     limit = options.context_task_limit or 0
@@ -86,12 +86,12 @@ def _retire_command(options: argparse.Namespace, scheduler: Scheduler, environ: 
     return scheduler.retire_command(environ)
 
 
-def _ask(argv: tuple[str, ...]) -> str | None:
+def ask(argv: tuple[str, ...], seconds: float = CALL_S) -> str | None:
     """What a program of the scheduler prints; None when it is missing, fails or does not answer."""
     import subprocess  # 8 ms, for those who have a scheduler to ask
 
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=CALL_S, check=True)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=True)
         return done.stdout
     except (OSError, subprocess.SubprocessError):
         return None

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 from disbatch.core.driver import DriverCore
 from disbatch.core.driver_events import (
     DiskGivenUp,
+    DrainCame,
     Effect,
     Ending,
     EngineExited,
@@ -52,6 +53,7 @@ from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.feedcommand import FeedCommand
 from disbatch.runtime.feeding import Feeder, FileFeeder, KvsFeeder, StreamFeeder
 from disbatch.runtime.files import RunFiles
+from disbatch.runtime.jobend import JobEnd
 from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.launches import Launched, Launches, LaunchOrder
 from disbatch.runtime.observers import Observers, Watched
@@ -95,6 +97,7 @@ class DriverShell:
         files: RunFiles,
         observers: Observers,
         retirement: Retirement,
+        drain_before_s: float | None = None,
     ) -> None:
         self._core = core
         self._source = source
@@ -106,6 +109,10 @@ class DriverShell:
         self._status_path = files.status
         self._observers = observers
         self._retirement = retirement
+        self._job_end: JobEnd | None = None
+        if drain_before_s is not None:
+            event = DrainCame(drain_before_s)
+            self._job_end = JobEnd(os.environ, drain_before_s, lambda: self._happened(event), log.info)
         self._disk_fails = False
         self._total: int | None = None
         self._counting = False
@@ -150,6 +157,8 @@ class DriverShell:
         for order in orders:
             self._launches.order(order)
         self._feeder.start()
+        if self._job_end:
+            self._job_end.start()
         if self._command:
             self._command.start()
         publisher = Publisher(self._kvs, self, self._looked)
@@ -159,6 +168,8 @@ class DriverShell:
         showing.cancel()
         self._view.update(self.snapshot())
         self._feeder.stop()
+        if self._job_end:
+            self._job_end.stop()
         self._writer.close(CLOSE_S)
         await self._retirement.finish(RETIRE_END_S)
         await self._launches.finish()

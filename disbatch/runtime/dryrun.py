@@ -17,7 +17,7 @@ def dry_run(settings: RunSettings) -> int:
     """Prints slots, counts and the first and last commands to standard output; returns the exit code."""
     source = open_source(settings)
     resume = open_resume(settings, source, lambda text: print(f"note: {text}"))
-    for warning in settings.allocation.warnings:
+    for warning in (*settings.allocation.warnings, *settings.warnings):
         print(f"warning: {warning}")
     for node in settings.allocation.nodes:
         print(f"{node.name}: {node.slots} slots ({node.cores} cores)")

@@ -9,9 +9,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from disbatch.contexts import slurm
 from disbatch.contexts.base import Allocation
+from disbatch.contexts.jobend import KILL_WAIT_QUESTION, bounded_grace, check_drain, kill_wait_s
 from disbatch.core.errors import UsageError
-from disbatch.runtime.contextsettings import ContextSettings, context_settings, no_context
+from disbatch.runtime.contextsettings import ContextSettings, ask, context_settings, no_context
 from disbatch.runtime.mailsettings import MailSettings, mail_settings
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Info, info_from_argument, info_from_environment
@@ -20,6 +22,10 @@ GRACE_S = (
     5.0  # between TERM and KILL: enough to flush a file, short enough for somebody who waits at a terminal
 )
 HEARTBEAT_S = 30.0  # a tenth of the default lease (session page, 14)
+KILL_WAIT_CALL_S = (
+    5.0  # for Slurm to say how long it waits before KILL: nice to know, and no reason to start late
+)
+DRAIN_LOOK_S = 30.0  # the end of a job can be moved; asking is one message to the controller
 RETIRE_GATHER_S = (
     0.5  # engines that end together are given back together; and a run's last second gives back nothing
 )
@@ -74,6 +80,9 @@ class RunSettings:
     dry_run: bool
     mail: MailSettings | None
     startup_only: bool  # start without machines and wait for some
+    grace_s: float  # --grace, or what it is bounded to
+    drain_before_s: float | None  # --drain-before
+    warnings: tuple[str, ...]  # about these settings, beside those about the machines
 
     @property
     def allocation(self) -> Allocation:
@@ -89,6 +98,8 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         raise UsageError("no task file was given (a file with one command a line, or - for standard input)")
     if options.taskfile and os.path.isdir(options.taskfile):
         raise UsageError(f"{options.taskfile} is a folder, not a task file")
+    check_drain(options.drain_before, environ)
+    grace_s, grace_warning = _grace(options.grace, environ)
     names = {None: "STREAM", "-": "STDIN"}
     name = names.get(options.taskfile) or os.path.basename(options.taskfile)
     return RunSettings(
@@ -115,7 +126,19 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         dry_run=options.dry_run,
         mail=mail_settings(options, environ),
         startup_only=options.startup_only,
+        grace_s=grace_s,
+        drain_before_s=options.drain_before,
+        warnings=(grace_warning,) if grace_warning else (),
     )
+
+
+def _grace(given_s: float | None, environ: Mapping[str, str]) -> tuple[float, str]:
+    """Seconds between TERM and KILL, and a warning where Slurm leaves fewer than were asked for."""
+    wished_s = GRACE_S if given_s is None else given_s
+    if not slurm.in_job(environ):
+        return wished_s, ""
+    said = ask(KILL_WAIT_QUESTION, KILL_WAIT_CALL_S)
+    return bounded_grace(wished_s, kill_wait_s(said or ""), given=given_s is not None)
 
 
 def _refuse_combinations(o: argparse.Namespace) -> None:

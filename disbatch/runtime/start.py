@@ -35,7 +35,7 @@ from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
-from disbatch.runtime.settings import GRACE_S, FeedSettings, RunSettings
+from disbatch.runtime.settings import FeedSettings, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from kvsstcp.errors import KvsError
 
@@ -74,7 +74,7 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
     )
     source = open_source(settings)
     resume = open_resume(settings, source, lambda text: view.say(text, "note"))
-    for warning in (*settings.allocation.warnings, server.warning):
+    for warning in (*settings.allocation.warnings, *settings.warnings, server.warning):
         if warning:
             view.say(warning, "warning")
     job_id = settings.job_id or make_job_id()
@@ -90,7 +90,7 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
         task_name=settings.task_name,
         prefix=os.path.abspath(files.prefix),
         folder=os.getcwd(),
-        grace_s=GRACE_S,
+        grace_s=settings.grace_s,
         loglevel=settings.loglevel,
     )
     try:
@@ -106,7 +106,12 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     engines, lifeline = _start_engines(stage)
     log = open_log(files.log, settings.loglevel, "driver")
     log.info("run %s of %s begins; status file %s", files.job_id, settings.task_name, files.status)
-    for text in (*(resume.notes if resume else ()), *settings.allocation.warnings, stage.server.warning):
+    for text in (
+        *(resume.notes if resume else ()),
+        *settings.allocation.warnings,
+        *settings.warnings,
+        stage.server.warning,
+    ):
         if text:
             log.info(text)
     kvs, pem = stage.server.open(files, log)
@@ -123,7 +128,9 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
     observers = _observers(settings)
     retirement = _retirement(stage, log, view)
-    shell = DriverShell(core, stage.source, resume, kvs, log, view, files, observers, retirement)
+    shell = DriverShell(
+        core, stage.source, resume, kvs, log, view, files, observers, retirement, settings.drain_before_s
+    )
     try:
         ending = asyncio.run(shell.run(stage.status_fd, engines, _orders(stage), feed))
     finally:
