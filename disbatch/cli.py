@@ -307,6 +307,7 @@ def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]
         left=result.left,
         failed=result.failed,
         piped=settings.taskfile == "-",
+        earlier=result.earlier,
     )
     if line:
         print(line)

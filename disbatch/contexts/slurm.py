@@ -49,6 +49,12 @@ def in_job(environ: Mapping[str, str]) -> bool:
     return bool(environ.get(JOB_VARIABLE))
 
 
+def restarts(environ: Mapping[str, str]) -> int:
+    """How often the job was requeued."""
+    count = environ.get("SLURM_RESTART_COUNT", "")
+    return int(count) if count.isdigit() else 0
+
+
 def node_list(environ: Mapping[str, str]) -> str:
     """The job's nodes in Slurm's own notation. Raises UsageError when the environment has none."""
     text = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST")

@@ -112,6 +112,11 @@ class DriverCore:
         return self._recorder.lost or self.ledger.unfinished > 0 or bool(self._waiting) or not self.list_ended
 
     @property
+    def read_whole(self) -> bool:
+        """Whether every task of the list was read, so that what earlier runs did of it is in this one's file too."""
+        return self.list_ended and not self._waiting and not self._recorder.lost
+
+    @property
     def failed(self) -> int:
         """Tasks with a non-zero exit code, those of earlier runs that were skipped included."""
         return self.ledger.failed + self.ledger.skipped_failed

@@ -41,9 +41,19 @@ def digest(
 
 
 def resume_line(
-    arguments: Sequence[str], status_path: str, ending: Ending, *, left: bool, failed: int, piped: bool
+    arguments: Sequence[str],
+    status_path: str,
+    ending: Ending,
+    *,
+    left: bool,
+    failed: int,
+    piped: bool,
+    earlier: Sequence[str] = (),
 ) -> str:
-    """The last line: the command that resumes, or nothing when nothing is left to do."""
+    """The last line: the command that resumes, or nothing when nothing is left to do.
+
+    `earlier` are status files that this run resumed from, and whose lines have not all come into its own.
+    """
     if not left and not failed:
         return ""
     # a CHECK, or --fail-fast, would end the next run at once if the failed tasks stood
@@ -52,12 +62,15 @@ def resume_line(
     if retry and left:
         what += ", the failed tasks included"
     fed = " (with the same tasks on standard input)" if piped else ""
-    return f"{what}{fed}: {resume_command(arguments, status_path, retry=retry)}"
+    return f"{what}{fed}: {resume_command(arguments, status_path, earlier, retry=retry)}"
 
 
-def resume_command(arguments: Sequence[str], status_path: str, *, retry: bool) -> str:
-    """The command line of this run, resuming from its status file instead of earlier ones."""
-    extra = ["-r", status_path] + (["-R"] if retry else [])
+def resume_command(
+    arguments: Sequence[str], status_path: str, earlier: Sequence[str] = (), *, retry: bool
+) -> str:
+    """The command line of this run, resuming from its status file, and from those of `earlier` runs still needed."""
+    files = [word for path in (*earlier, status_path) for word in ("-r", path)]
+    extra = files + (["-R"] if retry else [])
     return shlex.join([*_program(), *extra, *_without_resume(arguments)])
 
 

@@ -72,6 +72,19 @@ def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) 
     raise MachineError(f"{wanted}: {MAX_TRIES} runs have taken this prefix; give another with -p")
 
 
+def claimed_before(prefix: str | None, name: str) -> list[tuple[str, str]]:
+    """Prefixes, with their suffixes, that earlier runs have claimed with these arguments, in this order."""
+    wanted = _prefix_path(prefix, name)
+    folder = os.path.dirname(wanted) or "."
+    found: list[tuple[str, str]] = []
+    while os.path.isdir(folder):
+        suffix = f".{len(found) + 1}" if found else ""
+        if not _taken(wanted + suffix, folder):
+            break
+        found.append((wanted + suffix, suffix))
+    return found
+
+
 def _try_log(path: str) -> None:
     try:
         with open(path, "a"):

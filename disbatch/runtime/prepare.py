@@ -1,10 +1,12 @@
 """What is looked at before a run begins, and may refuse it: task list, status files of earlier runs, address."""
 
+import os
 import socket
 from collections.abc import Callable
 
 from disbatch.core.errors import UsageError
 from disbatch.core.model import Task
+from disbatch.runtime.requeue import files_to_resume
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.settings import RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource, is_regular, open_task_list
@@ -32,9 +34,10 @@ def open_resume(
 
     Raises StatusFileError for a file that is none, or that belongs to another list.
     """
-    if not settings.resume_from:
+    paths = files_to_resume(settings, os.environ, note)
+    if not paths:
         return None
-    resume = ResumeFiles(settings.resume_from, retry_failed=settings.retry, by_id_only=settings.force_resume)
+    resume = ResumeFiles(paths, retry_failed=settings.retry, by_id_only=settings.force_resume)
     for text in resume.notes:
         note(text)
     if isinstance(source, FileSource):

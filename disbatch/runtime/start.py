@@ -32,6 +32,7 @@ from disbatch.runtime.logs import open_log
 from disbatch.runtime.mailsettings import PASSWORD_VARIABLE
 from disbatch.runtime.observers import Observer, Observers
 from disbatch.runtime.prepare import open_resume, open_source
+from disbatch.runtime.requeue import first_words
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
@@ -49,6 +50,7 @@ class RunResult:
     snapshot: RunSnapshot
     failures: list[FailureGroup]
     left: bool  # tasks without a final line
+    earlier: tuple[str, ...]  # status files that are still needed beside this run's own, to resume from
     failed: int  # tasks with a non-zero exit code, those of earlier runs that were skipped included
     files: RunFiles
 
@@ -105,7 +107,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     settings, files, resume = stage.settings, stage.files, stage.resume
     engines, lifeline = _start_engines(stage)
     log = open_log(files.log, settings.loglevel, "driver")
-    log.info("run %s of %s begins; status file %s", files.job_id, settings.task_name, files.status)
+    log.info(first_words(files.job_id, settings.task_name, files.status))
     for text in (
         *(resume.notes if resume else ()),
         *settings.allocation.warnings,
@@ -143,7 +145,16 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     seconds = used.user + used.system
     log.info("run %s ends: %s; processor time of the driver: %.2f s", files.job_id, ending.text, seconds)
     causes = core.failures.largest()
-    return RunResult(ending, core.exit_code(ending), shell.snapshot(), causes, core.left, core.failed, files)
+    return RunResult(
+        ending,
+        core.exit_code(ending),
+        shell.snapshot(),
+        causes,
+        core.left,
+        resume.paths if resume and not core.read_whole else (),
+        core.failed,
+        files,
+    )
 
 
 def _retirement(stage: _Stage, log: logging.Logger, view: View) -> Retirement:
