@@ -116,6 +116,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--mailTo", dest="mailto", metavar="ADDR", help="send mail about finished tasks to this address")
     add(
+        "--on-event",
+        metavar="COMMAND",
+        help="run this command, with JSON on its standard input, at the end of the run, the first failure, each barrier and"
+        " each lost engine",
+    )
+    add(
         "-p",
         "--prefix",
         metavar="PATH",

@@ -196,7 +196,7 @@ class DriverShell:
         if self._observers:
             causes = self._core.failures.largest
             self._observers.begin(
-                Watched(self._files, self.snapshot, self.picture, causes, self._warn, self._log)
+                Watched(self._files, self.snapshot, self.picture, causes, self._warn, self.note, self._log)
             )
 
     async def _finish_observers(self, ending: Ending) -> None:

@@ -5,6 +5,7 @@ business; here belongs that no observer can hold the run up or end it.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from disbatch.core.status import StatusRecord
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.settings import OBSERVERS_END_S
 
+HURRIED_S = 0.1  # to tidy up, for a user who does not want to wait
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -28,6 +31,7 @@ class Watched:
     picture: Callable[[], RunSnapshot]  # with all rows: for when somebody looks, and once a second at most
     failures: Callable[[], list[FailureGroup]]
     warn: Callable[[str], None]  # tells the user and the log
+    note: Callable[[str], None]  # the same, for what is no trouble
     log: logging.Logger
 
 
@@ -44,8 +48,8 @@ class Observer(Protocol):
         """Something worth a word."""
 
     async def finish(self, end: RunEnd) -> None:
-        """Everything is written and every engine is gone. Cancelled when it takes longer than OBSERVERS_END_S, or when
-        the user interrupts."""
+        """Everything is written and every engine is gone. Cancelled when it takes longer than OBSERVERS_END_S (or than
+        the observer's `finish_s`, where it has one), or when the user interrupts."""
 
 
 class Observers:
@@ -89,14 +93,12 @@ class Observers:
         self._each("happened", lambda observer: observer.happened(event))
 
     async def finish(self, end: RunEnd) -> None:
-        """Lets all of them finish side by side, for a bounded time."""
+        """Lets all of them finish side by side, each for a bounded time."""
         self._ending = asyncio.ensure_future(self._finish(end))
-        # hurried between the end of the last engine and now: they may still tidy up
-        limit_s = 0.1 if self._hurried else OBSERVERS_END_S
-        try:
-            await asyncio.wait_for(self._ending, limit_s)
-        except (TimeoutError, asyncio.CancelledError):
-            self._log.warning("what watches the run was not done in time, and is left behind")
+        if self._hurried:  # between the end of the last engine and now: they may still tidy up
+            asyncio.get_running_loop().call_later(HURRIED_S, self._ending.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._ending
 
     def hurry(self) -> None:
         """The user does not want to wait."""
@@ -105,10 +107,17 @@ class Observers:
             self._ending.cancel()
 
     async def _finish(self, end: RunEnd) -> None:
-        endings = [observer.finish(end) for observer in self._observers]
+        endings = [self._finish_one(observer, end) for observer in self._observers]
         for result in await asyncio.gather(*endings, return_exceptions=True):
             if isinstance(result, Exception):
                 self._log.error("an observer failed at the end", exc_info=result)
+
+    async def _finish_one(self, observer: Observer, end: RunEnd) -> None:
+        limit_s = getattr(observer, "finish_s", OBSERVERS_END_S)
+        try:
+            await asyncio.wait_for(observer.finish(end), limit_s)
+        except TimeoutError:
+            self._log.warning("%s was not done in time, and is left behind", type(observer).__name__)
 
     def _each(self, what: str, call: Callable[[Observer], None]) -> None:
         for observer in [*self._observers]:

@@ -79,6 +79,7 @@ class RunSettings:
     quiet: bool
     dry_run: bool
     mail: MailSettings | None
+    on_event: str | None  # command that is told what happens
     startup_only: bool  # start without machines and wait for some
     grace_s: float  # --grace, or what it is bounded to
     drain_before_s: float | None  # --drain-before
@@ -125,6 +126,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         quiet=options.quiet,
         dry_run=options.dry_run,
         mail=mail_settings(options, environ),
+        on_event=options.on_event,
         startup_only=options.startup_only,
         grace_s=grace_s,
         drain_before_s=options.drain_before,
@@ -151,6 +153,7 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
             "-R says what to do with failed tasks of an earlier run: it needs -r",
         ),
         (o.force_resume and not o.resume_from, "--force-resume says how to read a status file: it needs -r"),
+        (o.on_event is not None and not o.on_event.strip(), "--on-event needs a command"),
         (o.mailfreq is not None and o.mailto is None, "--mailFreq needs --mailTo"),
         (retires and o.ssh_node, "--retire-cmd gives nodes back to a batch system: it cannot go with -s"),
         (

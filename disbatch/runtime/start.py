@@ -176,6 +176,10 @@ def _observers(settings: RunSettings) -> Observers:
         from disbatch.runtime.mail import Mailer
 
         found.append(Mailer(settings.mail, settings.task_name))
+    if settings.on_event:
+        from disbatch.runtime.hooks import Hooks
+
+        found.append(Hooks(settings.on_event, settings.task_name))
     return Observers(found)
 
 

@@ -56,7 +56,13 @@ def watched(warnings: list[str] | None = None) -> Watched:
     said = [] if warnings is None else warnings
     files = RunFiles("./run", "", "job", "run_driver.txt")
     return Watched(
-        files, lambda: SNAPSHOT, lambda: SNAPSHOT, lambda: [], said.append, logging.getLogger("test")
+        files,
+        lambda: SNAPSHOT,
+        lambda: SNAPSHOT,
+        lambda: [],
+        said.append,
+        said.append,
+        logging.getLogger("test"),
     )
 
 
