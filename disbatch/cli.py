@@ -25,10 +25,10 @@ EPILOG = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, not the whole usage: the line is what the user has to read."""
-        self.exit(2, f"disBatch: error: {message} (disBatch --help lists the options)\n")
+        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n")
 
 
 def _positive_fraction(text: str) -> "Fraction":
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     Long, as it is a table: an option a row, in the order in which --help shows them.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="disBatch",
         description="Run a long list of shell commands, one a line, on whatever machines there are.",
         epilog=EPILOG,
@@ -165,6 +165,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="print errors and warnings only")
     add("--version", action="version", version=f"disBatch {__version__}")
     add("taskfile", nargs="?", help='file with tasks, one a line ("-" for standard input)')
+    add_context_arguments(parser)
+    return parser
+
+
+def add_context_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say which machines are used, and how; for the driver's own context and for those that join."""
     context = parser.add_argument_group("context specific arguments").add_argument
     context(
         "-C",
@@ -209,7 +215,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="tasks at a time on each node (at most cores/cpusPerTask)",
     )
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -232,7 +237,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def program() -> NoReturn:
-    """The console scripts: as `main`, without the interpreter's tidying up, which a short run would notice."""
+    """The console scripts of disBatch."""
+    leave_with(main)
+
+
+def leave_with(main: Callable[[], int]) -> NoReturn:
+    """Ends the process with what `main` returns, without the interpreter's tidying up, which a short run would notice."""
     _secure_streams()
     try:
         code = main()

@@ -89,7 +89,7 @@ class EngineCore:
         self._todo: deque[Job] = deque()  # per-engine commands of the current phase
         self._stop: StopMode = ""
         self._started = False  # a START command, or a task, was begun: then STOP commands are run
-        self._why = "the run is over"
+        self._why = "it was told to"
         self._mean_s = 0.0  # of task durations, 0 before the first is known
         self._returned: list[Held] = []
         self._answers = 0  # seq of the newest recall that was dealt with

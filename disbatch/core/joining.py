@@ -16,13 +16,13 @@ MAX_NODES = 100_000  # of one context; more is not a list of nodes
 
 
 class Join(NamedTuple):
-    """A context wants to bring engines. `nodes` are (name, slots)."""
+    """A context wants to bring engines. `nodes` are (name, slots, whether the node can be given back)."""
 
     cid: str  # random, names the context's mailbox
     label: str
     label_given: bool  # by a person: then it must not be changed
     task_limit: int
-    nodes: tuple[tuple[str, int], ...]
+    nodes: tuple[tuple[str, int, bool], ...]
     where: str  # host and process id, for the log
 
 
@@ -35,11 +35,13 @@ class ProcessGone(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Somebody wants an engine (by rank) or a context (by label) to end softly. The answer goes under `reply_key`."""
+    """Somebody wants an engine (by rank) or a context (by label) to end: softly, or `hard`, with TERM for what runs.
+    The answer goes under `reply_key`."""
 
     kind: StopKind
     name: str
     reply_key: str
+    hard: bool = False
 
 
 class Welcome(NamedTuple):
@@ -53,6 +55,12 @@ class Refusal(NamedTuple):
     why: str
 
 
+class SignedIn(NamedTuple):
+    """An engine of the context has said hello: its launcher has done its work."""
+
+    rank: int
+
+
 class Answer(NamedTuple):
     """What became of an order, for people."""
 
@@ -60,9 +68,17 @@ class Answer(NamedTuple):
     text: str
 
 
-Joining = Join | ProcessGone | Order | Welcome | Refusal | Answer
+Joining = Join | ProcessGone | Order | Welcome | Refusal | SignedIn | Answer
 
-_LETTERS: dict[type, str] = {Join: "J", ProcessGone: "G", Order: "O", Welcome: "W", Refusal: "R", Answer: "A"}
+_LETTERS: dict[type, str] = {
+    Join: "J",
+    ProcessGone: "G",
+    Order: "O",
+    Welcome: "W",
+    Refusal: "R",
+    SignedIn: "S",
+    Answer: "A",
+}
 
 
 def encode_joining(message: Joining) -> bytes:
@@ -84,14 +100,14 @@ def decode_joining(data: bytes) -> Joining:
 def _join(cid: Any, label: Any, given: Any, limit: Any, nodes: Any, where: Any) -> Join:
     if len(nodes) > MAX_NODES:
         raise ValueError(f"{len(nodes)} nodes")
-    pairs = tuple([(_text(name), _number(slots, 1)) for name, slots in nodes])
-    return Join(_text(cid), _text(label), given is True, _number(limit, 0), pairs, _text(where))
+    rows = tuple([(_text(name), _number(slots, 1), retires is True) for name, slots, retires in nodes])
+    return Join(_text(cid), _text(label), given is True, _number(limit, 0), rows, _text(where))
 
 
-def _order(kind: Any, name: Any, reply_key: Any) -> Order:
+def _order(kind: Any, name: Any, reply_key: Any, hard: Any) -> Order:
     if kind not in ("engine", "context"):
         raise ValueError(f"unknown kind {kind!r}")
-    return Order(kind, _text(name), _text(reply_key))
+    return Order(kind, _text(name), _text(reply_key), hard is True)
 
 
 def _text(value: object) -> str:
@@ -112,5 +128,6 @@ _READERS: dict[str, Callable[..., Joining]] = {
     "O": _order,
     "W": lambda label, ranks: Welcome(_text(label), tuple([_number(rank, 0) for rank in ranks])),
     "R": lambda why: Refusal(_text(why)),
+    "S": lambda rank: SignedIn(_number(rank, 0)),
     "A": lambda done, text: Answer(done is True, _text(text)),
 }

@@ -16,8 +16,9 @@ from disbatch.core.driver_events import (
     JoinCame,
     Reply,
 )
-from disbatch.core.fleet import GONE, Context, Engine, EngineState, Fleet
+from disbatch.core.fleet import GONE, Context, Engine, Fleet
 from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Welcome
+from disbatch.core.messages import stronger
 from disbatch.core.outbox import Outbox
 
 CONTEXT_KEY = "disBatch context "  # followed by the context's id: its mailbox
@@ -76,11 +77,11 @@ class Membership:
             return
         context = self._by_cid[join.cid] = self._fleet.contexts[label] = Context(label, join.task_limit)
         first = self._fleet.next_rank
-        for rank, (node, slots) in enumerate(join.nodes, first):
-            self._fleet.launched(rank, node, slots, label)
+        for rank, (node, slots, retires) in enumerate(join.nodes, first):
+            self._fleet.launched(rank, node, slots, label, retires)
         ranks = tuple(range(first, first + len(join.nodes)))
         self._outbox.add(Reply(key, Welcome(label, ranks)))
-        slots = sum(slots for _, slots in join.nodes)
+        slots = sum(slots for _, slots, _ in join.nodes)
         self._outbox.say(notices.context_joins(context.label, len(ranks), slots, join.where))
 
     def _taken(self, label: str) -> bool:
@@ -119,7 +120,7 @@ class Membership:
 
     def _order(self, order: Order) -> Answer:
         if order.kind == "engine":
-            return self._stop_engine(order.name)
+            return self._stop_engine(order.name, order.hard)
         context = self._fleet.contexts.get(order.name)
         if context is None:
             known = ", ".join(self._fleet.contexts) or "none"
@@ -127,11 +128,11 @@ class Membership:
         engines = [e for e in self._fleet.engines_of(context) if e.state not in GONE]
         if not engines:
             return Answer(False, f"context {order.name} has ended already")
-        self._stop(engines)
+        self._stop(engines, hard=order.hard)
         held = sum(e.busy for e in engines)
         return self._told(notices.context_stops(order.name, len(engines), held))
 
-    def _stop_engine(self, name: str) -> Answer:
+    def _stop_engine(self, name: str, hard: bool) -> Answer:
         engine = self._fleet.engines.get(int(name)) if name.isascii() and name.isdigit() else None
         if engine is None:
             return Answer(
@@ -139,15 +140,16 @@ class Membership:
             )
         if engine.state in GONE:
             return Answer(False, f"engine {name} on {engine.node} has ended already")
-        self._stop([engine])
+        self._stop([engine], hard=hard)
         return self._told(notices.engine_stops(engine.rank, engine.node, engine.busy))
 
     def _told(self, text: str) -> Answer:
         self._outbox.say(text)
         return Answer(True, text)
 
-    def _stop(self, engines: list[Engine]) -> None:
+    def _stop(self, engines: list[Engine], *, hard: bool = False) -> None:
         for engine in engines:
-            if engine.state not in GONE and engine.state is not EngineState.STOPPING:
-                engine.stop = "finish"
+            wanted = stronger("kill" if hard else "finish", engine.stop)
+            if engine.state not in GONE and wanted != engine.stop:
+                engine.stop = wanted
                 self._dispatcher.owe(engine)

@@ -60,7 +60,12 @@ def engine_lost(node: str, running: int | None, why: str) -> str:
 
 
 def context_joins(label: str, engines: int, slots: int, where: str) -> str:
-    return f"context {label} joins ({where}): {_engines(engines)}, {slots} slot{'s' * (slots != 1)}"
+    return f"context {label} joins ({where}): {_size(engines, slots)}"
+
+
+def context_joined(label: str, engines: int, slots: int) -> str:
+    """The same, as the context itself says it."""
+    return f"context {label} has joined: {_size(engines, slots)}"
 
 
 def limit_reached(label: str, limit: int) -> str:
@@ -73,6 +78,10 @@ def context_stops(label: str, engines: int, running: int) -> str:
 
 def engine_stops(rank: int, node: str, running: int) -> str:
     return f"engine {rank} on {node} ends: {tasks(running, 'running')} to finish first"
+
+
+def _size(engines: int, slots: int) -> str:
+    return f"{_engines(engines)}, {slots} slot{'s' * (slots != 1)}"
 
 
 def _engines(count: int) -> str:

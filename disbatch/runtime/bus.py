@@ -16,6 +16,11 @@ def down_key(sid: str, ep: int) -> bytes:
     return f"disBatch down {sid} {ep}".encode("ascii")
 
 
+def join_key(did: str) -> bytes:
+    """The driver's mailbox for contexts that join and for orders (`core.joining`)."""
+    return f"disBatch join {did}".encode("ascii")
+
+
 def to_value(message: Message) -> Value:
     return Value(JSON, encode(message))
 

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from disbatch.core.driver import DriverCore
 from disbatch.core.driver_events import (
+    ContextOpened,
     DiskGivenUp,
     DrainCame,
     Effect,
@@ -36,6 +37,7 @@ from disbatch.core.driver_events import (
     Over,
     Publish,
     Record,
+    Reply,
     Say,
     Send,
     ServerLost,
@@ -43,6 +45,7 @@ from disbatch.core.driver_events import (
     Written,
 )
 from disbatch.core.errors import PeerError
+from disbatch.core.joining import Answer, StopKind
 from disbatch.core.messages import Hello, Up
 from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
@@ -50,6 +53,8 @@ from disbatch.core.resume import Place
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
+from disbatch.runtime.door import Door
+from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.feedcommand import FeedCommand
 from disbatch.runtime.feeding import Feeder, FileFeeder, KvsFeeder, StreamFeeder
 from disbatch.runtime.files import RunFiles
@@ -95,6 +100,7 @@ class DriverShell:
         log: logging.Logger,
         view: View,
         files: RunFiles,
+        facts: RunFacts,
         observers: Observers,
         retirement: Retirement,
         drain_before_s: float | None = None,
@@ -109,6 +115,7 @@ class DriverShell:
         self._status_path = files.status
         self._observers = observers
         self._retirement = retirement
+        self._door = Door(kvs, facts, self._happened, log)
         self._job_end: JobEnd | None = None
         if drain_before_s is not None:
             event = DrainCame(drain_before_s)
@@ -125,11 +132,13 @@ class DriverShell:
     async def run(
         self,
         status_fd: int,
+        context: ContextOpened | None,
         engines: list[Launched],
         orders: list[LaunchOrder],
         feed: FeedSettings | None,
     ) -> Ending:
-        """Runs to the end. `engines` have been started already, `orders` are carried out once the KVS serves."""
+        """Runs to the end. `engines` have been started already, `orders` are carried out once the KVS serves; both are
+        of the driver's own `context`, which is None for a run that waits for others."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[Ending] = self._loop.create_future()
         self._writer = StatusWriter(
@@ -144,6 +153,8 @@ class DriverShell:
             self._loop.add_signal_handler(signum, self._signalled, ending)
         self._feeder = self._make_feeder(feed)
         self._launches = Launches(self._exited)
+        if context is not None:
+            self._happened(context)
         started: list[Launched | LaunchOrder] = [*engines, *orders]
         for engine in started:
             retires = self._retirement.gives_back(engine.node)
@@ -152,6 +163,7 @@ class DriverShell:
         self._begin_observers()
         await self._kvs.start()
         self._kvs.subscribe(up_key(self._core.config.did), self._message_came)
+        self._door.open()
         for launched in engines:
             self._launches.adopt(launched)
         for order in orders:
@@ -227,6 +239,10 @@ class DriverShell:
         self._log.warning(text)
         self._view.say(text, "warning")
 
+    def order(self, kind: StopKind, name: str, *, hard: bool = False) -> Answer:
+        """Ends an engine (by rank) or a context (by label), softly or hard; returns what became of it."""
+        return self._door.order(kind, name, hard=hard)
+
     def snapshot(self) -> RunSnapshot:
         now = self._over_at or time.monotonic()  # to send a last mail is no part of the run
         return self._core.snapshot(now - self._started, self._total)
@@ -256,6 +272,8 @@ class DriverShell:
         if isinstance(effect, Send):
             message = effect.message
             self._kvs.put(down_key(message.sid, message.ep), to_value(message))
+        elif isinstance(effect, Reply):
+            self._door.reply(effect)
         elif isinstance(effect, Record):
             rows = effect.rows
             if self._observers:
@@ -276,6 +294,8 @@ class DriverShell:
         elif isinstance(effect, Over) and not self._over.done():
             self._over_at = time.monotonic()
             self._over.set_result(effect.ending)
+        elif isinstance(effect, EngineJoined):
+            self._door.signed_in(effect)
         if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost):
             self._observers.happened(effect)
 

@@ -36,6 +36,10 @@ class Kvs(Protocol):
     def show(self, key: bytes, value: Value) -> None:
         """Gives the value to all who wait for one of this key now, and keeps nothing."""
 
+    def watch(self, key: bytes, callback: Callable[[str], None]) -> None:
+        """Calls back with a reason when the connection that reads this key ends. A server that runs elsewhere cannot
+        tell; whoever relies on this needs a slower way beside it."""
+
     async def close(self) -> None: ...
 
 
@@ -58,6 +62,7 @@ class EmbeddedKvs:
         self.put = self._server.local.put
         self.subscribe = self._server.local.subscribe
         self.publish = self._server.local.replace
+        self.watch = self._server.local.on_lost
 
     def show(self, key: bytes, value: Value) -> None:
         self._server.local.put(key, value)
@@ -104,6 +109,9 @@ class ExternalKvs:
     def show(self, key: bytes, value: Value) -> None:
         with contextlib.suppress(asyncio.QueueFull):
             self._published.put_nowait((key, value, False))
+
+    def watch(self, key: bytes, callback: Callable[[str], None]) -> None:
+        pass
 
     async def close(self) -> None:
         if self._publishing is not None and not self._publishing.done():

@@ -24,7 +24,12 @@ BOOTSTRAP = "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.runtim
 
 def engine_argv(order: Mapping[str, Any]) -> tuple[str, ...]:
     """The command that starts an engine on a node that sees this interpreter and this folder."""
-    return (sys.executable, "-c", BOOTSTRAP, os.environ.get("DISBATCH_ROOT") or ROOT, json.dumps(dict(order)))
+    return (sys.executable, "-c", BOOTSTRAP, program_root(), json.dumps(dict(order)))
+
+
+def program_root() -> str:
+    """The folder that has the packages of this program, as all nodes see it."""
+    return os.path.abspath(os.environ.get("DISBATCH_ROOT") or ROOT)
 
 
 def main() -> int:

@@ -42,8 +42,6 @@ OBSERVERS_END_S = (
 LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, but a wrong file
 
 NOT_YET = {
-    "startup_only": "-S/--startup-only",
-    "context_task_limit": "-C/--context-task-limit",
     "web": "-w/--web",
     "gpu": "-g/--gpu",
 }

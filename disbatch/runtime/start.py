@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from disbatch.contexts.retirement import driver_node
 from disbatch.core.driver import DriverConfig, DriverCore
-from disbatch.core.driver_events import Ending
+from disbatch.core.driver_events import ContextOpened, Ending
 from disbatch.core.engine import EngineConfig
 from disbatch.core.errors import MachineError
 from disbatch.core.failures import FailureGroup
@@ -21,6 +21,7 @@ from disbatch.core.model import NodeSpec
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
 from disbatch.runtime.certificate import CertificateMaker
+from disbatch.runtime.dbutil import how_to_join, write_script
 from disbatch.runtime.driver import DriverShell, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
 from disbatch.runtime.facts import RunFacts
@@ -95,6 +96,7 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
         grace_s=settings.grace_s,
         loglevel=settings.loglevel,
     )
+    write_script(facts)
     try:
         return _run_staged(_Stage(settings, server, source, resume, files, status_fd, facts), view)
     except KvsError as error:
@@ -122,7 +124,12 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     ):  # there may be no engine on this host; others read the info file
         os.write(lifeline, pem + LIFELINE_MARK)
     config = DriverConfig(
-        stage.facts.did, socket.gethostname(), os.getpid(), settings.fail_fast, settings.exit_code
+        stage.facts.did,
+        socket.gethostname(),
+        os.getpid(),
+        settings.fail_fast,
+        settings.exit_code,
+        settings.startup_only,
     )
     core = DriverCore(config, resume.judge if resume else None)
     feed = None
@@ -131,10 +138,27 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     observers = _observers(settings)
     retirement = _retirement(stage, log, view)
     shell = DriverShell(
-        core, stage.source, resume, kvs, log, view, files, observers, retirement, settings.drain_before_s
+        core,
+        stage.source,
+        resume,
+        kvs,
+        log,
+        view,
+        files,
+        stage.facts,
+        observers,
+        retirement,
+        settings.drain_before_s,
     )
     try:
-        ending = asyncio.run(shell.run(stage.status_fd, engines, _orders(stage), feed))
+        own = (
+            None
+            if settings.startup_only
+            else ContextOpened(settings.context.label, settings.context.task_limit)
+        )
+        if settings.startup_only:
+            view.say(how_to_join(stage.facts), "note")
+        ending = asyncio.run(shell.run(stage.status_fd, own, engines, _orders(stage), feed))
     finally:
         os.close(lifeline)
         if resume:

@@ -20,6 +20,7 @@ ARROWS = {
         "disbatch.contexts",
         "disbatch.core",
     },
+    "disbatch.ctl": {"disbatch.cli", "disbatch.monitor", "disbatch.runtime", "disbatch.core"},
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.monitor": {"disbatch.core", "kvsstcp"},
     "disbatch.runtime": {"disbatch", "disbatch.contexts", "disbatch.core", "kvsstcp"},

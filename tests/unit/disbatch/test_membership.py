@@ -14,6 +14,7 @@ from disbatch.core.joining import (
     Order,
     ProcessGone,
     Refusal,
+    SignedIn,
     StopKind,
     Welcome,
     decode_joining,
@@ -24,7 +25,7 @@ from disbatch.core.joining import (
 def join(
     cid: str = "c1", label: str = "NIGHT", *, slots: int = 2, given: bool = True, limit: int = 0
 ) -> Join:
-    return Join(cid, label, given, limit, ((f"{cid}-node", slots),), "host, process 7")
+    return Join(cid, label, given, limit, ((f"{cid}-node", slots, False),), "host, process 7")
 
 
 def joins(driver: Driver, message: Join) -> Joining:
@@ -34,8 +35,8 @@ def joins(driver: Driver, message: Join) -> Joining:
     return reply.message
 
 
-def order(driver: Driver, kind: StopKind, name: str) -> Answer:
-    effects = driver.happens(JoinCame(Order(kind, name, "key")))
+def order(driver: Driver, kind: StopKind, name: str, *, hard: bool = False) -> Answer:
+    effects = driver.happens(JoinCame(Order(kind, name, "key", hard)))
     (reply,) = [e for e in effects if isinstance(e, Reply)]
     assert reply.key == "key" and isinstance(reply.message, Answer)
     return reply.message
@@ -208,6 +209,16 @@ def test_a_context_is_stopped_with_all_its_engines_once() -> None:
     assert not order(d, "context", "SSH0").done
 
 
+def test_a_hard_stop_follows_a_soft_one() -> None:
+    d = Driver()
+    d.engine()
+    d.lists(task(0))
+    order(d, "engine", "0")
+    order(d, "context", "SSH0", hard=True)
+    order(d, "engine", "0")
+    assert d.stops(0) == ["finish", "kill"]
+
+
 def test_the_run_may_stop_a_stopping_engine_harder() -> None:
     d = Driver()
     d.engine()
@@ -229,11 +240,12 @@ _MESSAGES: st.SearchStrategy[Joining] = st.one_of(
         _texts,
         st.booleans(),
         st.integers(0, 9),
-        st.lists(st.tuples(_texts, st.integers(1, 9))).map(tuple),
+        st.lists(st.tuples(_texts, st.integers(1, 9), st.booleans())).map(tuple),
         _texts,
     ),
     st.builds(ProcessGone, _texts, st.integers(0, 9), _texts),
-    st.builds(Order, st.sampled_from(["engine", "context"]), _texts, _texts),
+    st.builds(Order, st.sampled_from(["engine", "context"]), _texts, _texts, st.booleans()),
+    st.builds(SignedIn, st.integers(0, 9)),
     st.builds(Welcome, _texts, st.lists(st.integers(0, 9)).map(tuple)),
     st.builds(Refusal, _texts),
     st.builds(Answer, st.booleans(), _texts),

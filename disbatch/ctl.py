@@ -1,0 +1,144 @@
+"""`disbatch-ctl RUN …`, which is also `PREFIX_dbUtil.sh …`: machines for a run that goes on, looks at it, orders to it."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from disbatch.cli import Parser, add_context_arguments, leave_with
+
+if TYPE_CHECKING:
+    from disbatch.core.joining import Answer, StopKind
+
+NAME_VARIABLE = "DISBATCH_CTL_NAME"  # what the script that calls us is called, for help and errors
+EXAMPLES = (
+    ("sbatch -N 2 --ntasks-per-node 4 {script}", "add a Slurm job to the run"),
+    ("{call} -s localhost:4,otherhost:8", "add cores of this machine and of another one"),
+    ("{call} --mon", "watch it"),
+    ("{call} --stop-context NIGHT", "let the tasks of a context finish, then end it"),
+)
+
+
+def build_parser(name: str | None) -> argparse.ArgumentParser:
+    """The parser of `disbatch-ctl`; with a `name`, of the script of one run, which needs no RUN."""
+    call = f"./{name}" if name else "disbatch-ctl RUN"
+    parser = Parser(
+        prog=name or "disbatch-ctl",
+        description="Add machines to a disBatch run that goes on, or show and steer it.\n"
+        "Without -s the machines are those of the Slurm job, or of DISBATCH_SSH_NODELIST.",
+        epilog=_examples(call, name or "RUN_dbUtil.sh"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    shown = argparse.SUPPRESS if name else "the run: its prefix, or one of its files"
+    parser.add_argument("run", metavar="RUN", help=shown)
+    what = parser.add_argument_group("instead of adding machines").add_argument
+    what("--mon", action="store_true", help="watch the run")
+    what("--once", action="store_true", help="with --mon: print the picture of this moment and end")
+    what("--status", action="store_true", help="the same as --mon --once")
+    what("--json", action="store_true", help="with --mon or --status: print the picture as JSON")
+    what("--stop-engine", metavar="RANK", help="let an engine finish what runs, then end it")
+    what("--stop-context", metavar="LABEL", help="let the engines of a context finish what runs, then end it")
+    add_context_arguments(parser)
+    return parser
+
+
+def _examples(call: str, script: str) -> str:
+    lines = ["examples:"]
+    for command, what in EXAMPLES:
+        lines += ["  " + command.format(call=call, script=script), "      " + what]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code. `argv` without the program's name."""
+    from disbatch.core.errors import DisBatchError
+    from disbatch.runtime.control import RunOverError
+
+    name = os.environ.pop(NAME_VARIABLE, None)
+    parser = build_parser(name)
+    options = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
+    try:
+        return _act(options)
+    except RunOverError as over:
+        print(f"{parser.prog}: {over}")
+        return over.exit_code
+    except DisBatchError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def program() -> NoReturn:
+    leave_with(main)
+
+
+def _act(options: argparse.Namespace) -> int:
+    from disbatch.core.errors import UsageError
+    from disbatch.runtime.control import find_run, run_prefix
+
+    prefix = run_prefix(options.run)
+    looks = options.mon or options.status
+    acts = [option for option in (looks, options.stop_engine, options.stop_context) if option]
+    if len(acts) > 1:
+        raise UsageError("--mon, --status, --stop-engine and --stop-context exclude each other")
+    if (options.once or options.json) and not looks:
+        raise UsageError("--once and --json say how to show a run: they need --mon or --status")
+    if acts and options.ssh_node:
+        raise UsageError("-s adds machines: it cannot go with --mon, --status or an order to stop")
+    find_run(prefix)
+    if looks:
+        return _look(prefix, options)
+    if options.stop_engine is not None:
+        return _order(prefix, "engine", options.stop_engine)
+    if options.stop_context is not None:
+        return _order(prefix, "context", options.stop_context)
+    return _join(prefix, options)
+
+
+def _join(prefix: str, options: argparse.Namespace) -> int:
+    from disbatch.monitor.progress import say_line
+    from disbatch.runtime.context import run_context
+    from disbatch.runtime.contextsettings import context_settings
+
+    settings = context_settings(options, os.environ)
+    for warning in settings.allocation.warnings:
+        say_line(warning, "warning")
+    return run_context(prefix, settings, say_line)
+
+
+def _order(prefix: str, kind: "StopKind", name: str) -> int:
+    answer = asyncio.run(_ask(prefix, kind, name))
+    print(answer.text, file=sys.stdout if answer.done else sys.stderr)
+    return 0 if answer.done else 2
+
+
+async def _ask(prefix: str, kind: "StopKind", name: str) -> "Answer":
+    from disbatch.runtime.control import connect, read_facts, send_order
+
+    client = await connect(prefix)
+    try:
+        facts = await read_facts(client, prefix)
+        return await send_order(client, facts, kind, name)
+    finally:
+        client.abort()
+
+
+def _look(prefix: str, options: argparse.Namespace) -> int:
+    from disbatch.monitor.looking import Looker, load_info
+    from disbatch.monitor.progress import plain_line
+
+    async def look() -> int:
+        looker = await Looker.connect(load_info(prefix + "_kvsinfo.txt"))
+        snapshot = await looker.look()
+        print(snapshot.to_json() if options.json else plain_line(snapshot, snapshot.rate))
+        return 0
+
+    return asyncio.run(look())
+
+
+if __name__ == "__main__":
+    program()

@@ -1,0 +1,193 @@
+"""A context as a process of its own: it joins a run, starts its engines, and gives nodes back.
+
+The engines speak with the driver themselves; this process stands for theirs, as the driver does for its own.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from disbatch.contexts.retirement import driver_node
+from disbatch.core import notices
+from disbatch.core.driver_events import Level
+from disbatch.core.errors import DisBatchError, MachineError, PeerError, UsageError
+from disbatch.core.joining import (
+    Join,
+    Order,
+    ProcessGone,
+    Refusal,
+    SignedIn,
+    Welcome,
+    decode_joining,
+    encode_joining,
+)
+from disbatch.core.membership import CONTEXT_KEY
+from disbatch.runtime.bus import JSON, join_key
+from disbatch.runtime.contextsettings import ContextSettings
+from disbatch.runtime.control import ANSWER_S, RunOverError, connect, find_run, read_facts
+from disbatch.runtime.facts import RunFacts
+from disbatch.runtime.hosting import launch_orders, node_name
+from disbatch.runtime.launches import Launches
+from disbatch.runtime.retire import Retirement
+from disbatch.runtime.settings import RETIRE_END_S
+from kvsstcp.aclient import AsyncClient
+from kvsstcp.errors import KvsError
+from kvsstcp.values import Value
+
+NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
+LOST_EXIT = 3  # of this process, when the driver is gone or no engine could be started
+
+Sayer = Callable[[str, Level], None]
+
+
+def run_context(prefix: str, settings: ContextSettings, say: Sayer) -> int:
+    """Joins the run and stays until its engines are gone; returns the exit code. Raises DisBatchError."""
+    return asyncio.run(_run(prefix, settings, say))
+
+
+async def _run(prefix: str, settings: ContextSettings, say: Sayer) -> int:
+    client = await connect(prefix)
+    try:
+        facts = await read_facts(client, prefix)
+        try:
+            os.chdir(facts.folder)  # tasks run where the driver was started
+        except OSError as error:
+            raise MachineError(
+                f"this machine does not see the run's folder {facts.folder}: {error.strerror}"
+            ) from None
+        context = Context(client, facts, settings, say)
+        await context.join()
+        return await context.stay()
+    finally:
+        await client.close()
+
+
+class Context:
+    def __init__(self, client: AsyncClient, facts: RunFacts, settings: ContextSettings, say: Sayer) -> None:
+        self._client = client
+        self._facts = facts
+        self._settings = settings
+        self._say = say
+        self._cid = os.urandom(8).hex()
+        self._key = (CONTEXT_KEY + self._cid).encode()
+        self._label = settings.label
+        self._nodes = [node_name(settings, node) for node in settings.allocation.nodes]
+        self._names: dict[int, str] = {}  # of nodes whose engine's process has not ended, by rank
+        self._signed_in: set[int] = set()
+        self._signals = 0
+        self._loop = asyncio.get_running_loop()
+        self._all_gone = asyncio.Event()
+        here = driver_node(os.environ, socket.gethostname(), self._nodes)
+        self._retirement = Retirement(
+            settings.retire_command, self._nodes, here, lambda text: say(text, "warning"), os.environ
+        )
+        self._launches = Launches(self._exited)
+
+    async def join(self) -> None:
+        """Asks to be taken in, and starts the engines. Raises UsageError when refused."""
+        slots = [node.slots for node in self._settings.allocation.nodes]
+        rows = zip(self._nodes, slots, map(self._retirement.gives_back, self._nodes), strict=True)
+        where = f"{socket.gethostname()}, process {os.getpid()}"
+        settings = self._settings
+        join = Join(self._cid, settings.label, settings.label_given, settings.task_limit, tuple(rows), where)
+        answer = asyncio.ensure_future(
+            self._client.get(self._key)
+        )  # first: the driver watches who waits here
+        await asyncio.sleep(0)
+        self._tell(join)
+        try:
+            reply = decode_joining((await asyncio.wait_for(answer, ANSWER_S)).data)
+        except (TimeoutError, KvsError, PeerError) as error:
+            why = str(error) or f"no answer within {ANSWER_S:.0f} s"
+            raise MachineError(f"the driver of this run does not take us in: {why}") from None
+        if isinstance(reply, Refusal):
+            if reply.why == "the run is ending":
+                raise RunOverError(reply.why)
+            raise UsageError(reply.why)
+        if not isinstance(reply, Welcome) or len(reply.ranks) != len(self._nodes):
+            raise MachineError("the driver answers something else than was asked")
+        self._label = reply.label
+        self._start(reply.ranks)
+
+    def _start(self, ranks: tuple[int, ...]) -> None:
+        self._names = dict(zip(ranks, self._nodes, strict=True))
+        nodes = zip(ranks, self._settings.allocation.nodes, strict=True)
+        for order in launch_orders(self._facts, self._settings, self._label, nodes):
+            self._launches.order(order)
+        slots = sum(node.slots for node in self._settings.allocation.nodes)
+        self._say(notices.context_joined(self._label, len(ranks), slots), "note")
+
+    async def stay(self) -> int:
+        """Until every engine is gone, or the driver is."""
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+                continue  # nohup: a terminal that goes away is none of our business
+            self._loop.add_signal_handler(signum, self._signalled, signum)
+        listener = asyncio.create_task(self._listen())
+        gone = asyncio.create_task(self._all_gone.wait())
+        await asyncio.wait({listener, gone}, return_when=asyncio.FIRST_COMPLETED)
+        driver_gone = listener.done()
+        listener.cancel()
+        gone.cancel()
+        await self._retirement.finish(RETIRE_END_S)
+        await self._launches.finish()
+        if driver_gone:
+            return self._judge_end()
+        self._say(f"context {self._label} has ended", "note")
+        return 0 if self._signed_in or not self._nodes else LOST_EXIT
+
+    def _judge_end(self) -> int:
+        """The connection is gone: has the run ended, or died?"""
+        try:
+            find_run(self._facts.prefix)
+        except RunOverError as over:
+            self._say(str(over), "note")
+            return 0
+        except DisBatchError:
+            pass
+        self._say(f"the driver of {self._facts.prefix} is gone; its engines here have been ended", "error")
+        return LOST_EXIT
+
+    async def _listen(self) -> None:
+        """Takes in what the driver says; returns when the connection is gone."""
+        with contextlib.suppress(KvsError, OSError):
+            while True:
+                value = await self._client.get(self._key)
+                try:
+                    message = decode_joining(value.data)
+                except PeerError as error:
+                    self._say(f"dropped a message: {error}", "warning")
+                    continue
+                if isinstance(message, SignedIn):
+                    self._signed_in.add(message.rank)
+                    self._launches.signed_in(message.rank)
+
+    def _exited(self, rank: int, why: str) -> None:
+        node = self._names.pop(rank)
+        if rank not in self._signed_in:
+            self._say(f"no engine could be started on {node}: {why}", "error")
+        with contextlib.suppress(KvsError):
+            self._tell(ProcessGone(self._cid, rank, why))
+        self._retirement.ended(node, self._launches.codes.get(rank, NOT_LAUNCHED))
+        if not self._names:
+            self._all_gone.set()
+
+    def _signalled(self, signum: int) -> None:
+        """Ctrl-C once: what runs may finish; again, or TERM: it is stopped. The driver does it: it knows the engines."""
+        self._signals += 1
+        hard = signum != signal.SIGINT or self._signals > 1
+        if self._signals > 2:
+            self._all_gone.set()
+            return
+        what = "what runs is stopped" if hard else "what runs may finish (interrupt again to stop it)"
+        self._say(f"context {self._label} ends: {what}", "note")
+        with contextlib.suppress(KvsError):
+            self._tell(Order("context", self._label, f"disBatch answer {self._cid}", hard))
+        if hard:
+            self._loop.call_later(self._facts.grace_s + 5.0, self._all_gone.set)
+
+    def _tell(self, message: Join | ProcessGone | Order) -> None:
+        self._client.put(join_key(self._facts.did), Value(JSON, encode_joining(message)))

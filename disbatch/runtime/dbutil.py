@@ -1,0 +1,59 @@
+"""`PREFIX_dbUtil.sh`: the script with which machines are added to a run, and with which it is looked at and steered.
+
+It works from any node that sees the folder, without disBatch on PATH, and also as a batch script, which schedulers copy
+elsewhere: so every path in it is absolute.
+"""
+
+import os
+import shlex
+import sys
+
+from disbatch.core.errors import MachineError
+from disbatch.runtime.facts import RunFacts
+from disbatch.runtime.remote import program_root
+
+_START = "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.ctl import program; program()"
+
+_SCRIPT = """#!/bin/bash
+# Adds machines to the disBatch run {name}, or shows and steers it: --help tells how.
+python={python}
+if [ ! -x "$python" ]; then
+    echo "$(hostname): $python is not here; disBatch has to be installed on a file system that all nodes see" >&2
+    exit 3
+fi
+DISBATCH_CTL_NAME={script} exec "$python" -c {start} {root} {prefix} "$@"
+"""
+
+
+def write_script(facts: RunFacts) -> None:
+    """Raises MachineError."""
+    quoted = shlex.quote
+    path = script_path(facts)
+    text = _SCRIPT.format(
+        name=os.path.basename(facts.prefix).replace("\n", " "),
+        python=quoted(sys.executable),
+        script=quoted(os.path.basename(path)),
+        start=quoted(_START),
+        root=quoted(program_root()),
+        prefix=quoted(facts.prefix),
+    )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+    except OSError as error:
+        raise MachineError(f"cannot create {path}: {error.strerror}") from None
+
+
+def script_path(facts: RunFacts) -> str:
+    return facts.prefix + "_dbUtil.sh"
+
+
+def how_to_join(facts: RunFacts) -> str:
+    """What the user of a run without machines has to do next."""
+    script = shlex.quote(script_path(facts))
+    return (
+        "waiting for machines. Add some, from anywhere that sees this folder:\n"
+        f"    sbatch -N 2 --ntasks-per-node 4 {script}\n"
+        f"    {script} -s localhost:4,otherhost:8"
+    )
