@@ -32,7 +32,7 @@ def digest(
     for group in failures[:SHOWN_GROUPS]:
         message = f": {group.last_line}" if group.last_line else ""
         example = f"task {group.task_id}" if group.count == 1 else f"e.g. task {group.task_id}"
-        lines.append(f"  {group.count} x {_how(group.returncode)}{message}  ({example})")
+        lines.append(f"  {group.count} x {how_ended(group.returncode)}{message}  ({example})")
     if len(failures) > SHOWN_GROUPS:
         rest = sum(group.count for group in failures[SHOWN_GROUPS:])
         lines.append(f"  {rest} more, for {len(failures) - SHOWN_GROUPS} other reasons")
@@ -121,7 +121,8 @@ def _program() -> list[str]:
     return [name if same else path]
 
 
-def _how(returncode: int) -> str:
+def how_ended(returncode: int) -> str:
+    """A return code in words."""
     if returncode >= 0:
         return f"exit code {returncode}"
     import signal

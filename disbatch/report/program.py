@@ -1,0 +1,126 @@
+"""`disbatch-report`: options in, exit code out. Reads the files and hands the figures to whoever shows them."""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import NoReturn
+
+from disbatch import __version__
+from disbatch.core.errors import DisBatchError, MachineError, StatusFileError
+from disbatch.monitor.digest import how_ended
+from disbatch.report.figures import make_report
+from disbatch.report.model import Report
+from disbatch.report.reader import BLOCK, StatusFiles
+from disbatch.report.times import RunTimes
+from disbatch.report.usage import UsageTable, read_usage, usage_path
+
+TOP = 10  # rows of the lists of longest tasks, failures, leaks: what fits on a page
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(
+        prog="disbatch-report",
+        description="Shows what a run was like, from its status file; works while it runs as well. Several files are a "
+        "run and those that resumed it: what happened last to a task is what counts.",
+    )
+    made.add_argument(
+        "files",
+        nargs="+",
+        metavar="STATUSFILE",
+        help="PREFIX_status.txt; PREFIX_usage.txt beside it is read too",
+    )
+    made.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with charts as well; it needs nothing else to be looked at",
+    )
+    made.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
+    made.add_argument("--top", metavar="N", type=_positive, default=TOP, help="how many to list of longest tasks, failures and the like (default: %(default)s)")  # fmt: skip
+    made.add_argument("--version", action="version", version=f"disBatch {__version__}")
+    return made
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the program; returns its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        with StatusFiles(options.files) as files:
+            usages = [_usage_of(path) for path in files.paths]
+            report, times = make_report(
+                files.rows, files.paths, files.notes, usages, files.record, how_ended, options.top
+            )
+            if options.html:
+                _write_page(options.html, files, report, times, usages)
+        _print(report, options)
+    except DisBatchError as error:
+        print(f"disbatch-report: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _print(report: Report, options: argparse.Namespace) -> None:
+    if options.json:
+        json.dump(asdict(report), sys.stdout, indent=1, allow_nan=False)
+        print()
+        return
+    from disbatch.report.terminal import print_report
+
+    print_report(report, sys.stdout, options.top)
+    if options.html:
+        print(f"\nPage: {options.html}")
+
+
+def _usage_of(path: str) -> UsageTable | None:
+    """The usage file beside a status file, if there is one."""
+    beside = usage_path(path)
+    if beside is None or not os.path.exists(beside):
+        return None
+    try:
+        with open(beside, "rb", buffering=0) as file:
+            return read_usage(iter(lambda: file.read(BLOCK), b""), beside)
+    except OSError as error:
+        raise StatusFileError(f"cannot read the usage file {beside}: {error.strerror}") from None
+
+
+def _write_page(
+    path: str, files: StatusFiles, report: Report, times: list[RunTimes], usages: list[UsageTable | None]
+) -> None:
+    """All of the page or nothing: it takes its place when it is complete."""
+    from disbatch.report.page import page
+
+    text = page(report, times, files.rows, usages, files.record)
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with open(part, "x", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        os.replace(part, path)
+    except OSError as error:
+        if os.path.exists(part):
+            os.unlink(part)
+        raise MachineError(f"cannot write the page {path}: {error.strerror}") from None
+
+
+def program() -> NoReturn:
+    """The command `disbatch-report`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
