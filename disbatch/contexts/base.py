@@ -86,7 +86,7 @@ class Scheduler(ABC):
         return False
 
     @abstractmethod
-    def launch_argv(self, node: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
+    def launch_argv(self, node: NodeSpec, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
         """The command that runs `engine` on a node, in a folder that all nodes see."""
 
     def launch_environ(self, environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
 from disbatch.core.errors import UsageError
+from disbatch.core.model import NodeSpec
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 JOB_VARIABLE = "SLURM_JOB_ID"
 HET_SIZE_VARIABLE = "SLURM_HET_SIZE"
 # Without a list of nodes the job would lose them all: the driver's own comes first where it has no engine left.
-RETIRE_COMMAND = 'scontrol update JobId="$SLURM_JOBID" NodeList="${DRIVER_NODE:+$DRIVER_NODE,}$ACTIVE"'
+_KEPT_NODES = 'NodeList="${DRIVER_NODE:+$DRIVER_NODE,}$ACTIVE"'
+RETIRE_COMMAND = f'scontrol update JobId="$SLURM_JOBID" {_KEPT_NODES}'
+# The id of one job of an array stands for the whole array.
+RETIRE_ARRAY_COMMAND = f'scontrol update JobId="${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" {_KEPT_NODES}'
 OPTIONS_FILE_VARIABLE = "DISBATCH_SLURM_SRUN_OPTIONS_FILE"
 
 # What srun may know of the job; any other variable of Slurm is an option in disguise: leaked bindings kill the steps
@@ -65,6 +69,18 @@ def node_list(environ: Mapping[str, str]) -> str:
     return text
 
 
+def components(environ: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """The variables of each component of a heterogeneous job, by their usual names; those of any other job as they are."""
+    size = environ.get(HET_SIZE_VARIABLE, "")
+    if not size.isdigit():
+        return [environ]
+    found: list[Mapping[str, str]] = []
+    for number in range(int(size)):
+        suffix = f"_HET_GROUP_{number}"
+        found.append({k.removesuffix(suffix): v for k, v in environ.items() if k.endswith(suffix)})
+    return found
+
+
 def counts(text: str, variable: str) -> list[int]:
     """`4(x2),3` as [4, 4, 3]. Raises UsageError that names the variable."""
     values: list[int] = []
@@ -109,14 +125,15 @@ def shares(
     return rows, cores_per_task or slurm_cores, warnings
 
 
-def launch_argv(node: str, engine: Sequence[str]) -> tuple[str, ...]:
+def launch_argv(node: NodeSpec, engine: Sequence[str]) -> tuple[str, ...]:
     """The command that runs `engine` on a node of the job.
 
     --overlap: without it a task's own srun waits for ever. --mem=0: all memory of the job there. --cpu-bind=none: all
     its CPUs; --exact or -c would take some away.
     """
-    options = ("--quiet", "--export=ALL", "--overlap", "--mem=0", "--cpu-bind=none", "-N1", "-n1", "-w", node)
-    return ("srun", *options, *engine)
+    options = ("--quiet", "--export=ALL", "--overlap", "--mem=0", "--cpu-bind=none", "-N1", "-n1")
+    component = () if node.part is None else (f"--het-group={node.part}",)
+    return ("srun", *options, *component, "-w", node.name, *engine)
 
 
 def launch_environ(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
@@ -172,21 +189,41 @@ class Slurm(Scheduler):
         return f"J{environ[JOB_VARIABLE]}"
 
     def questions(self, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-        return {"nodes": ("scontrol", "show", "hostnames", node_list(environ))}
+        parts = components(environ)
+        return {f"nodes {n}": ("scontrol", "show", "hostnames", node_list(p)) for n, p in enumerate(parts)}
 
     def allocate(
         self, environ: Mapping[str, str], wishes: Wishes, answers: Mapping[str, str | None]
     ) -> Allocation:
-        nodes = names_in(node_list(environ), answers.get("nodes"))
+        parts = components(environ)
+        if len(parts) == 1:
+            return self._component(parts[0], wishes, answers.get("nodes 0"))
+        nodes: list[NodeSpec] = []
+        said: list[str] = []
+        for number, part in enumerate(parts):
+            try:
+                found = self._component(part, wishes, answers.get(f"nodes {number}"))
+            except UsageError as error:  # the others may do
+                said.append(f"component {number} of the job: {error}")
+                continue
+            nodes += [node._replace(part=number) for node in found.nodes]
+            said += [f"component {number} of the job: {warning}" for warning in found.warnings]
+        if not nodes:
+            raise UsageError("; ".join(said))
+        return Allocation(tuple(nodes), tuple(said))
+
+    def _component(self, environ: Mapping[str, str], wishes: Wishes, names: str | None) -> Allocation:
+        nodes = names_in(node_list(environ), names)
         found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill)
         allocation = allocate(found, cores, wishes.tasks_per_node, bind=wishes.bind)
         return dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
 
     def retire_command(self, environ: Mapping[str, str]) -> str:
-        # A heterogeneous job is several jobs, none of which can lose its last node before the others do.
-        return "" if HET_SIZE_VARIABLE in environ else RETIRE_COMMAND
+        if HET_SIZE_VARIABLE in environ:
+            return ""  # several jobs, none of which can lose its last node before the others do
+        return RETIRE_ARRAY_COMMAND if "SLURM_ARRAY_TASK_ID" in environ else RETIRE_COMMAND
 
-    def launch_argv(self, node: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
+    def launch_argv(self, node: NodeSpec, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
         return launch_argv(node, engine)
 
     def launch_environ(self, environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
 from disbatch.core.errors import UsageError
+from disbatch.core.model import NodeSpec
 
 LOCALHOST = "localhost"
 NODELIST_VARIABLE = "DISBATCH_SSH_NODELIST"
@@ -69,5 +70,5 @@ class Ssh(Scheduler):
     def is_local(self, node: str) -> bool:
         return node == LOCALHOST
 
-    def launch_argv(self, node: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
-        return launch_argv(node, folder, engine)
+    def launch_argv(self, node: NodeSpec, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
+        return launch_argv(node.name, folder, engine)

@@ -66,3 +66,4 @@ class NodeSpec(NamedTuple):
     cores: int  # cores given to disBatch on that node
     cores_per_task: int  # what a task is told, at least 1
     bind: BindRule = NO_BINDING
+    part: int | None = None  # component of a heterogeneous allocation

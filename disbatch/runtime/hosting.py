@@ -43,6 +43,6 @@ def launch_orders(
         }
         argv = engine_argv(order)
         if not scheduler.is_local(node.name):
-            argv = scheduler.launch_argv(node.name, facts.folder, argv)
+            argv = scheduler.launch_argv(node, facts.folder, argv)
         orders.append(LaunchOrder(rank, name, node.slots, label, argv, environ))
     return orders

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from disbatch.contexts import slurm
-from disbatch.contexts.base import allocate
+from disbatch.contexts.base import Wishes, allocate
 from disbatch.core.errors import UsageError
 
 
@@ -100,3 +100,61 @@ def test_the_options_file() -> None:
     }
     with pytest.raises(UsageError, match="f, line 2"):
         slurm.options_file("A=1\nB\n", "f")
+
+
+HET = {
+    "SLURM_JOB_ID": "8",
+    "SLURM_HET_SIZE": "2",
+    "SLURM_JOB_NODELIST": "a1",  # in a batch script: the first component's
+    "SLURM_TASKS_PER_NODE": "1",
+    "SLURM_JOB_CPUS_PER_NODE": "2",
+    "SLURM_JOB_NODELIST_HET_GROUP_0": "a1",
+    "SLURM_TASKS_PER_NODE_HET_GROUP_0": "1",
+    "SLURM_JOB_CPUS_PER_NODE_HET_GROUP_0": "2",
+    "SLURM_CPUS_PER_TASK_HET_GROUP_0": "2",
+    "SLURM_JOB_NODELIST_HET_GROUP_1": "b[1-2]",
+    "SLURM_TASKS_PER_NODE_HET_GROUP_1": "2,1",
+    "SLURM_JOB_CPUS_PER_NODE_HET_GROUP_1": "4,4",
+}
+HET_NAMES = {"nodes 0": "a1\n", "nodes 1": "b1\nb2\n"}
+
+
+def test_a_heterogeneous_job_has_the_nodes_of_all_its_components() -> None:
+    scheduler = slurm.Slurm()
+    assert [argv[-1] for argv in scheduler.questions(HET).values()] == ["a1", "b[1-2]"]
+    found = scheduler.allocate(HET, Wishes(), HET_NAMES)
+    rows = [(node.name, node.slots, node.cores_per_task, node.part) for node in found.nodes]
+    assert rows == [("a1", 1, 2, 0), ("b1", 2, 1, 1), ("b2", 1, 1, 1)]
+    assert "--het-group=1" in scheduler.launch_argv(found.nodes[2], "/f", ("engine",))
+    assert scheduler.retire_command(HET) == ""
+
+
+def test_a_component_without_a_slot_is_named_and_the_others_do() -> None:
+    found = slurm.Slurm().allocate(HET, Wishes(cores_per_task=Fraction(2)), HET_NAMES)
+    assert [(node.name, node.slots) for node in found.nodes] == [("a1", 1), ("b1", 1)]
+    assert any("b2: 1 cores / 2 per task = 0 slots" in text for text in found.warnings)
+
+
+def test_a_whole_component_may_be_without_a_slot() -> None:
+    found = slurm.Slurm().allocate(HET, Wishes(cores_per_task=Fraction(3), fill=True), HET_NAMES)
+    assert [node.name for node in found.nodes] == ["b1", "b2"]
+    assert any(text.startswith("component 0") and "a1: 2 cores" in text for text in found.warnings)
+
+
+def test_without_any_slot_all_components_are_named() -> None:
+    with pytest.raises(UsageError, match=r"component 0 .*a1: 2 cores .*component 1 .*b1: 2 cores"):
+        slurm.Slurm().allocate(HET, Wishes(cores_per_task=Fraction(9)), HET_NAMES)
+
+
+def test_other_jobs_have_one_component_and_no_group() -> None:
+    environ = {"SLURM_JOB_ID": "8", "SLURM_JOB_NODELIST": "n1", "SLURM_JOB_CPUS_PER_NODE": "4"}
+    found = slurm.Slurm().allocate(environ, Wishes(), {"nodes 0": "n1\n"})
+    argv = slurm.Slurm().launch_argv(found.nodes[0], "/f", ("engine",))
+    assert not [word for word in argv if "het" in word] and argv[-3:] == ("-w", "n1", "engine")
+
+
+def test_what_gives_nodes_back_names_one_job_of_an_array_alone() -> None:
+    scheduler = slurm.Slurm()
+    assert '"$SLURM_JOBID"' in scheduler.retire_command({"SLURM_JOB_ID": "6"})
+    array = {"SLURM_JOB_ID": "6", "SLURM_ARRAY_JOB_ID": "6", "SLURM_ARRAY_TASK_ID": "2"}
+    assert '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' in scheduler.retire_command(array)
