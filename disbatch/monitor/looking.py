@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from disbatch.core.errors import MachineError, PeerError, UsageError
 from disbatch.core.snapshot import LIVE_KEY, VIEWER_KEY, RunSnapshot, read_snapshot
@@ -14,6 +16,8 @@ INFO_ENDING = "_kvsinfo.txt"
 STATUS_ENDING = "_status.txt"
 CONNECT_S = 10.0  # for a host far away; a driver that is well answers at once
 ASK_AGAIN_S = 15.0  # a driver that has not answered is asked again: it may be another one by now
+RETRY_S = 1.0  # before a lost connection is tried again; twice as long each time
+RETRY_MAX_S = 10.0
 _MARK = Value(b"ASTR", b"look")
 
 
@@ -93,3 +97,51 @@ class Looker:
 
     async def close(self) -> None:
         self._client.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    snapshot: RunSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Nothing can be seen at the moment; it is tried again."""
+
+    text: str
+    again_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over, and its last figures were not seen."""
+
+    text: str
+
+
+News = Seen | Trouble | Ended
+
+
+async def watch(path: str) -> AsyncIterator[News]:
+    """What can be seen of the run with this info file, as it comes, until it is over."""
+    pause_s = RETRY_S
+    while True:
+        looker: Looker | None = None
+        try:
+            looker = await Looker.connect(load_info(path))
+            while True:
+                snapshot = await looker.look()
+                pause_s = RETRY_S
+                yield Seen(snapshot)
+                if snapshot.over:
+                    return
+        except RunOverError as error:
+            yield Ended(str(error))
+            return
+        except MachineError as error:
+            yield Trouble(str(error), pause_s)
+        finally:
+            if looker is not None:
+                await looker.close()
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, RETRY_MAX_S)

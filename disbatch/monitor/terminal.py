@@ -1,0 +1,347 @@
+"""The monitor on a terminal: a head with the state of the run, tables below it. What it shows is made in pure modules."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Resize
+from textual.widgets import Footer, Input, Static
+
+from disbatch.core.errors import DisBatchError
+from disbatch.core.snapshot import ContextView, EngineView, RunSnapshot
+from disbatch.monitor import describe
+from disbatch.monitor.headline import figures, share, state_of, throughput
+from disbatch.monitor.looking import Ended, News, Seen, Trouble
+from disbatch.monitor.panes import Pane
+from disbatch.monitor.progress import clock
+from disbatch.monitor.screens import Details, Help, Question
+from disbatch.monitor.stopping import Stop, Stopper
+from disbatch.monitor.tables import CONTEXTS, ENGINES, FAILURES, TABLES, TASKS, Table, matches
+from disbatch.monitor.words import ago, bars, count, rate
+
+TALL = 34  # lines from which on all tables are shown at once
+SILENT_S = 5.0  # without news for so long: say it
+TONES = {"": "", "good": "green", "bad": "bold red", "note": "yellow"}
+
+STYLE = """
+#head { height: auto; padding: 0 1; }
+#head Static { height: 1; }
+.-tall #head #pace { height: 3; }
+#tabs { height: 1; padding: 0 1; background: $boost; }
+#panes { height: 1fr; }
+Pane { display: none; height: 1fr; }
+Pane.-shown { display: block; }
+.-tall Pane { display: block; border-top: solid $panel; border-title-color: $text-muted; }
+.-tall Pane:focus { border-top: solid $accent; border-title-color: $text; }
+.-tall #engines { height: auto; max-height: 35%; } .-tall #contexts { height: auto; max-height: 20%; }
+.-tall #tasks { height: 3fr; } .-tall #failures { height: 2fr; }
+#filter { display: none; height: 1; border: none; padding: 0 1; }
+#filter.-shown { display: block; }
+Box, Question { align: center middle; }
+.box { width: 90%; max-width: 100; height: auto; max-height: 90%; border: round $accent; background: $surface; padding: 0 1; }
+.box-scroll { height: auto; max-height: 100%; }
+.box-text { height: auto; }
+.box-foot { height: 1; color: $text-muted; }
+.question { width: 60; padding: 1 2; border: round $error; }
+.buttons { height: 3; margin-top: 1; align-horizontal: center; }
+.buttons Button { margin: 0 2; }
+"""
+
+
+class Monitor(App[str]):
+    """Shows what `news` brings until the user leaves. Ends with the reason when there was never anything to show."""
+
+    CSS = STYLE
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *[Binding(str(n), f"pane('{t.name}')", t.title, show=False) for n, t in enumerate(TABLES, 1)],
+        Binding("tab", "step(1)", "Next table", show=True, priority=True),
+        Binding("shift+tab", "step(-1)", show=False, priority=True),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("s", "sort", "Sort"),
+        Binding("r", "reverse", "Reverse"),
+        Binding("x", "stop", "Stop"),
+        Binding("d", "dark", "Dark", show=False),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q,ctrl+c", "quit", "Quit", key_display="q"),
+        Binding("escape", "clear_filter", show=False),
+    ]
+
+    def __init__(
+        self, title: str, news: Callable[[], AsyncIterator[News]], stopper: Stopper | None = None
+    ) -> None:
+        super().__init__()
+        self.title = title
+        self._news = news
+        self._stopper = stopper
+        self.snapshot: RunSnapshot | None = None
+        self.ended = ""  # said in place of the state once the run is over and its last figures were not seen
+        self._trouble = ""
+        self._seen_at = time.monotonic()
+        self._chosen: Table = ENGINES
+        self._first = True
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="head"):
+            yield Static(id="title")
+            yield Static(id="bar")
+            yield Static(id="figures")
+            yield Static(id="pace")
+        yield Static(id="tabs")
+        with Vertical(id="panes"):
+            for table in TABLES:
+                yield Pane(table)
+        yield Input(placeholder="words that rows have to have; enter: done, esc: all rows", id="filter")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.action_pane(ENGINES.name)
+        self.set_interval(1.0, self._draw_title)
+        self._watch()
+
+    @work(exclusive=True)
+    async def _watch(self) -> None:
+        async for news in self._news():
+            self._take(news)
+
+    def _take(self, news: News) -> None:
+        if isinstance(news, Seen):
+            self.snapshot, self._trouble, self._seen_at = news.snapshot, "", time.monotonic()
+            self.draw()
+        elif self.snapshot is None:
+            self.exit(news.text)  # there is nothing to look at; the shell says why
+        elif isinstance(news, Trouble):
+            self._trouble = f"{news.text}; trying again"
+        elif isinstance(news, Ended):
+            self.ended, self._trouble = "the run has ended", ""
+        self._draw_title()
+
+    # -- drawing
+
+    def draw(self) -> None:
+        """Everything, from the last snapshot."""
+        s = self.snapshot
+        if s is None:
+            return
+        if self._first:
+            self._first = False
+            if len(s.engines) == 1:  # on one machine, tasks are what there is to see
+                self.action_pane(TASKS.name)
+        self._draw_title()
+        self._draw_bar(s)
+        line = Text("  ").join([Text(word.text, TONES[word.tone]) for word in figures(s)])
+        self.query_one("#figures", Static).update(line)
+        self._draw_pace(s)
+        for pane in self.query(Pane):
+            pane.show(s)
+        self._draw_tabs()
+        if isinstance(self.screen, Details):
+            self.screen.show()
+
+    def _draw_title(self) -> None:
+        s = self.snapshot
+        text = Text(f"{self.title}  ", "bold", no_wrap=True, overflow="ellipsis")
+        if s is None:
+            text.append("connecting …", "yellow")
+        else:
+            state = state_of(s)
+            text.append(clock(s.elapsed_s) + "  ").append(self.ended or state.text, TONES[state.tone])
+            silent_s = time.monotonic() - self._seen_at
+            if self._trouble:
+                text.append(f"  no news for {ago(silent_s)}: {self._trouble}", "bold red")
+            elif self.ended:
+                text.append("  its last figures were not seen", "yellow")
+            elif silent_s > SILENT_S and not s.over:
+                text.append(f"  no news for {ago(silent_s)}", "yellow")
+        self.query_one("#title", Static).update(text)
+
+    def _draw_bar(self, s: RunSnapshot) -> None:
+        done = share(s)
+        text = Text(no_wrap=True)
+        if done is None or s.total is None:
+            text.append(f"{count(s.finished)} tasks finished; how many there will be is not known", "dim")
+        else:
+            figure = f" {done:4.0%}  {count(s.finished)}/{count(s.total)}"
+            width = max(5, self.size.width - 2 - len(figure))
+            bad = round(width * s.failed / s.total)
+            bad = max(bad, 1) if s.failed else 0
+            good = max(0, round(width * done) - bad)
+            text.append("━" * good, "green").append("━" * bad, "red")
+            text.append("─" * max(0, width - good - bad), "dim").append(figure)
+        self.query_one("#bar", Static).update(text)
+
+    def _draw_pace(self, s: RunSnapshot) -> None:
+        """Tasks per second since the start, the name of the figure before it and the highest behind it."""
+        rates = throughput(s.history, max(10, self.size.width - 24))
+        height = 3 if self.screen.has_class("-tall") else 1
+        text = Text(no_wrap=True)
+        for number, line in enumerate(bars(rates, height)):
+            first = number == 0
+            text.append("tasks/s " if first else "\n        ", "dim").append(line, "green")
+            text.append(f"  top {rate(max(rates, default=0.0))}" if first else "", "dim")
+        self.query_one("#pace", Static).update(text)
+
+    def _draw_tabs(self) -> None:
+        text = Text(no_wrap=True)
+        for number, table in enumerate(TABLES, 1):
+            label = f" {number} {table.title} {self._count_of(table)} "
+            text.append(label, "reverse" if table is self._chosen else "")
+            text.apply_meta({"@click": f"app.pane('{table.name}')"}, len(text) - len(label), len(text))
+            text.append(" ")
+        made, words = self._pane(self._chosen).arranged, self._pane(self._chosen).choice.words
+        if words:
+            text.append(f" /{words}", "yellow")
+        elif self.snapshot is not None and not self._chosen.rows(self.snapshot):
+            text.append(f" {self._chosen.empty}", "dim")
+        elif len(made.rows) < made.matching:
+            text.append(f" the first {count(len(made.rows))}", "dim")
+        self.query_one("#tabs", Static).update(text)
+
+    def _count_of(self, table: Table) -> str:
+        """How many rows there are; of failures and running tasks, how many in all."""
+        s = self.snapshot
+        if s is None:
+            return ""
+        words = self._pane(table).choice.words
+        of = {TASKS.name: s.running, FAILURES.name: s.failed}.get(table.name, len(table.rows(s)))
+        matching = sum(matches(table, row, words) for row in table.rows(s)) if words else of
+        return count(of) if matching == of else f"{count(matching)} of {count(of)}"
+
+    def on_resize(self, event: Resize) -> None:
+        self.set_class(event.size.height >= TALL, "-tall")
+        self.screen.set_class(event.size.height >= TALL, "-tall")
+        self.call_after_refresh(self.draw)
+
+    # -- what people do
+
+    def _pane(self, table: Table) -> Pane:
+        return self.query_one(f"#{table.name}", Pane)
+
+    def action_pane(self, name: str) -> None:
+        self._chosen = next(table for table in TABLES if table.name == name)
+        for pane in self.query(Pane):
+            pane.set_class(pane.table is self._chosen, "-shown")
+        self._pane(self._chosen).focus()
+        self._draw_tabs()
+
+    def action_step(self, by: int) -> None:
+        if len(self.screen_stack) > 1:
+            self.screen.focus_next()
+            return
+        self.action_pane(TABLES[(TABLES.index(self._chosen) + by) % len(TABLES)].name)
+
+    def on_descendant_focus(self) -> None:
+        focused = self.focused
+        if isinstance(focused, Pane) and focused.table is not self._chosen:
+            self.action_pane(focused.table.name)
+
+    def action_sort(self) -> None:
+        self._pane(self._chosen).sort_next()
+
+    def action_reverse(self) -> None:
+        self._pane(self._chosen).reverse()
+
+    def action_dark(self) -> None:
+        self.theme = "textual-light" if self.theme == "textual-dark" else "textual-dark"
+
+    def action_help(self) -> None:
+        self.push_screen(Help())
+
+    # -- filter
+
+    def action_filter(self) -> None:
+        box = self.query_one("#filter", Input)
+        box.value = self._pane(self._chosen).choice.words
+        box.add_class("-shown")
+        box.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.input.has_class("-shown"):
+            self._pane(self._chosen).filter(event.value)
+            self._draw_tabs()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self._close_filter()
+
+    def action_clear_filter(self) -> None:
+        self._pane(self._chosen).filter("")
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        self.query_one("#filter", Input).remove_class("-shown")
+        self._pane(self._chosen).focus()
+        self._draw_tabs()
+
+    # -- details
+
+    def on_pane_opened(self, event: Pane.Opened) -> None:
+        table, key = event.pane.table, event.row_key
+        row = self._row(table, key)
+        if row is None:
+            return
+        last: list[Any] = [row]
+
+        def describe_now() -> tuple[str, Sequence[tuple[str, str]]]:
+            found = self._row(table, key)
+            gone = found is None
+            if found is not None:
+                last[0] = found
+            assert self.snapshot is not None
+            return _details(table, last[0], self.snapshot, gone=gone)
+
+        self.push_screen(Details(describe_now))
+
+    def _row(self, table: Table, key: str) -> Any:
+        if self.snapshot is None:
+            return None
+        return next((row for row in table.rows(self.snapshot) if table.row_key(row) == key), None)
+
+    # -- stopping
+
+    def action_stop(self) -> None:
+        pane = self._pane(self._chosen)
+        row = self._row(self._chosen, pane.current) if pane.current is not None else None
+        stop = _stop_of(row)
+        if self.snapshot is None or self.snapshot.over or self.ended:
+            self.notify("The run is over.", severity="warning")
+        elif stop is None:
+            self.notify("Choose an engine or a context first (1 or 4).", severity="warning")
+        elif self._stopper is None:
+            self.notify("This run cannot be told to stop a part of it.", severity="warning")
+        else:
+            self._ask(stop, self._stopper)
+
+    @work
+    async def _ask(self, stop: Stop, stopper: Stopper) -> None:
+        if not await self.push_screen_wait(Question(stop.question)):
+            return
+        try:
+            self.notify(await stopper.stop(stop))
+        except DisBatchError as error:
+            self.notify(str(error), severity="error")
+
+
+def _stop_of(row: Any) -> Stop | None:
+    if isinstance(row, EngineView):
+        return Stop("engine", str(row.rank), f"engine {row.rank} on {row.node}", row.busy)
+    if isinstance(row, ContextView):
+        return Stop("context", row.label, f"context {row.label} with {row.engines} engines", row.busy)
+    return None
+
+
+def _details(
+    table: Table, row: Any, snapshot: RunSnapshot, *, gone: bool
+) -> tuple[str, Sequence[tuple[str, str]]]:
+    if table is ENGINES:
+        return f"Engine {row.rank} on {row.node}", describe.engine(row, snapshot)
+    if table is CONTEXTS:
+        return f"Context {row.label}", describe.context(row, snapshot)
+    if table is TASKS:
+        return f"Task {row.task_id}{' (has ended)' if gone else ''}", describe.task(row)
+    assert table is FAILURES
+    return f"Failed task {row.task_id}", describe.failure(row)
