@@ -157,6 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="time between TERM and KILL for tasks that are stopped (default: 5; Slurm's KillWait is a bound)",
     )
     add("--status-header", action="store_true", help="begin the status file with a line of column names")
+    add("--no-usage", action="store_true", help="write no file with the CPU time and memory of each task")
     add("--use-address", metavar="HOST:PORT", help="address at which engines find this run")
     add("-w", "--web", action="store_true", help="show the run on a web page")
     add("--taskcommand", metavar="COMMAND", help="tasks come from this command, by way of the KVS server")

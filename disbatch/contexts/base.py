@@ -37,6 +37,7 @@ class Wishes:
     tasks_per_node: int | None = None
     fill: bool = False
     bind: bool = True  # tasks to the cores of their slot, where these are the run's own
+    gpus: bool = False  # to be divided among the slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Scheduler(ABC):
     def label(self, environ: Mapping[str, str]) -> str:
         """What its context is called unless the user says otherwise."""
 
-    def questions(self, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    def questions(self, environ: Mapping[str, str], wishes: Wishes) -> dict[str, tuple[str, ...]]:
         """Commands whose output `allocate` needs, by name. Raises UsageError when the environment makes no sense."""
         return {}
 
@@ -104,6 +105,7 @@ def allocate(
     tasks_per_node: int | None,
     *,
     bind: bool = False,
+    gpus: bool = False,
 ) -> Allocation:
     """Slots for each node: as many tasks as its cores hold at `cores_per_task`, at most `tasks_per_node`.
 
@@ -131,7 +133,7 @@ def allocate(
                 )
             slots = min(fitting, tasks_per_node)
         rule = BindRule(need, max(share.owned, share.cores), share.confined) if need else NO_BINDING
-        nodes.append(NodeSpec(share.name, slots, share.cores, told, rule))
+        nodes.append(NodeSpec(share.name, slots, share.cores, told, rule, gpus=0 if gpus else None))
     if not nodes:
         raise UsageError(f"no node has a slot: {'; '.join(without)}. Give more cores, or a smaller -c")
     if without:

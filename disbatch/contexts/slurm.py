@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
+from disbatch.contexts.slurmgpus import gpus_by_node
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
 
@@ -129,11 +130,12 @@ def launch_argv(node: NodeSpec, engine: Sequence[str]) -> tuple[str, ...]:
     """The command that runs `engine` on a node of the job.
 
     --overlap: without it a task's own srun waits for ever. --mem=0: all memory of the job there. --cpu-bind=none: all
-    its CPUs; --exact or -c would take some away.
+    its CPUs; --exact or -c would take some away. --gpus: exactly those that the job has there; one more is refused.
     """
     options = ("--quiet", "--export=ALL", "--overlap", "--mem=0", "--cpu-bind=none", "-N1", "-n1")
     component = () if node.part is None else (f"--het-group={node.part}",)
-    return ("srun", *options, *component, "-w", node.name, *engine)
+    gpus = (f"--gpus={node.gpus}",) if node.gpus else ()
+    return ("srun", *options, *component, *gpus, "-w", node.name, *engine)
 
 
 def launch_environ(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
@@ -176,6 +178,20 @@ def names_in(text: str, printed: str | None) -> list[str]:
     return names
 
 
+def with_gpus(allocation: Allocation, details: str | None) -> Allocation:
+    """Each node with the number of its GPUs; nodes without any are left out.
+
+    Where the job has none at all, as far as Slurm knows, they may be there all the same: engines look for themselves.
+    """
+    counts = gpus_by_node(details or "", [node.name for node in allocation.nodes])
+    if not any(counts.values()):
+        return allocation
+    nodes = tuple(node._replace(gpus=counts[node.name]) for node in allocation.nodes if counts[node.name])
+    bare = ", ".join(name for name, count in counts.items() if not count)
+    extra = (f"-g: the job has no GPU on {bare}, no task runs there",) if bare else ()
+    return dataclasses.replace(allocation, nodes=nodes, warnings=(*allocation.warnings, *extra))
+
+
 class Slurm(Scheduler):
     """The job, or the shell of salloc, that this process is in."""
 
@@ -188,21 +204,27 @@ class Slurm(Scheduler):
     def label(self, environ: Mapping[str, str]) -> str:
         return f"J{environ[JOB_VARIABLE]}"
 
-    def questions(self, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    def questions(self, environ: Mapping[str, str], wishes: Wishes) -> dict[str, tuple[str, ...]]:
         parts = components(environ)
-        return {f"nodes {n}": ("scontrol", "show", "hostnames", node_list(p)) for n, p in enumerate(parts)}
+        asked: dict[str, tuple[str, ...]] = {
+            f"nodes {n}": ("scontrol", "show", "hostnames", node_list(p)) for n, p in enumerate(parts)
+        }
+        if wishes.gpus:
+            asked["details"] = ("scontrol", "show", "job", "--details", environ[JOB_VARIABLE])
+        return asked
 
     def allocate(
         self, environ: Mapping[str, str], wishes: Wishes, answers: Mapping[str, str | None]
     ) -> Allocation:
         parts = components(environ)
         if len(parts) == 1:
-            return self._component(parts[0], wishes, answers.get("nodes 0"))
+            return self._component(parts[0], wishes, answers.get("nodes 0"), answers.get("details"))
         nodes: list[NodeSpec] = []
         said: list[str] = []
         for number, part in enumerate(parts):
             try:
-                found = self._component(part, wishes, answers.get(f"nodes {number}"))
+                names, details = answers.get(f"nodes {number}"), answers.get("details")
+                found = self._component(part, wishes, names, details)
             except UsageError as error:  # the others may do
                 said.append(f"component {number} of the job: {error}")
                 continue
@@ -212,11 +234,14 @@ class Slurm(Scheduler):
             raise UsageError("; ".join(said))
         return Allocation(tuple(nodes), tuple(said))
 
-    def _component(self, environ: Mapping[str, str], wishes: Wishes, names: str | None) -> Allocation:
+    def _component(
+        self, environ: Mapping[str, str], wishes: Wishes, names: str | None, details: str | None
+    ) -> Allocation:
         nodes = names_in(node_list(environ), names)
         found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill)
-        allocation = allocate(found, cores, wishes.tasks_per_node, bind=wishes.bind)
-        return dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
+        allocation = allocate(found, cores, wishes.tasks_per_node, bind=wishes.bind, gpus=wishes.gpus)
+        allocation = dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
+        return with_gpus(allocation, details) if wishes.gpus else allocation
 
     def retire_command(self, environ: Mapping[str, str]) -> str:
         if HET_SIZE_VARIABLE in environ:

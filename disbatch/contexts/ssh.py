@@ -65,7 +65,8 @@ class Ssh(Scheduler):
             shares = parse_hosts(wishes.hosts, "-s")
         else:
             shares = parse_hosts([environ[NODELIST_VARIABLE]], NODELIST_VARIABLE)
-        return allocate(shares, wishes.cores_per_task or 1, wishes.tasks_per_node, bind=wishes.bind)
+        cores = wishes.cores_per_task or 1
+        return allocate(shares, cores, wishes.tasks_per_node, bind=wishes.bind, gpus=wishes.gpus)
 
     def is_local(self, node: str) -> bool:
         return node == LOCALHOST

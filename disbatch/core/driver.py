@@ -63,6 +63,7 @@ class DriverConfig:
     fail_fast: bool
     exit_code: bool = False  # failed tasks count even where all were done
     waits: bool = False  # for machines to join, when there are none
+    usage: bool = False  # note what each command took of its node
 
 
 class DriverCore:
@@ -84,7 +85,7 @@ class DriverCore:
         self._setup = EngineSetup()
         self._any_item = False
         self._announce = False  # say what still runs, once every engine has given back what does not
-        self._recorder = Recorder()
+        self._recorder = Recorder(usage=config.usage)
         self._outbox = Outbox()
         self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup)
         self.sessions = Sessions(

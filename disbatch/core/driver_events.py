@@ -158,10 +158,14 @@ class Reply(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Append these to the status file, in order, then tell `Written(batch)`. A Place is a line to copy as skipped."""
+    """Append these to the status file, in order, then tell `Written(batch)`. A Place is a line to copy as skipped.
+
+    `usage` are lines for the usage file, which nobody waits for.
+    """
 
     batch: int
     rows: list[StatusRecord | Place]
+    usage: tuple[str, ...] = ()
 
 
 class Publish(NamedTuple):

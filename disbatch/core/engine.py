@@ -26,7 +26,7 @@ from disbatch.core.engine_events import (
     TimerRang,
 )
 from disbatch.core.errors import IllegalMoveError
-from disbatch.core.messages import Held, Hello, Report, Setup, StopMode, Up
+from disbatch.core.messages import NO_MEANS, Held, Hello, Means, Report, Setup, StopMode, Up
 from disbatch.core.model import Outcome
 
 PREFETCH_S = (
@@ -68,6 +68,7 @@ class EngineConfig:
     node: str
     slots: int
     grace_s: float  # between TERM and KILL, and for STOP commands of a run that is being killed
+    means: Means = NO_MEANS
 
 
 class EngineCore:
@@ -97,7 +98,7 @@ class EngineCore:
         self._demand_sent = -1
         self._killing = False
         self._doubtful: list[
-            tuple[Job, Outcome]
+            tuple[Job, Outcome, int]
         ] = []  # died of a TERM that may have been meant for all of us
         self._effects: list[Effect] = []
 
@@ -119,6 +120,7 @@ class EngineCore:
             tuple(sorted(self._held)),
             tuple(self._reports),
             self.demand,
+            means=c.means,
         )
 
     @property
@@ -202,14 +204,14 @@ class EngineCore:
                     self._return(job)
                 continue
             if job.kind == "T" and outcome.returncode in TERM_CODES:
-                self._doubtful.append((job, outcome))
+                self._doubtful.append((job, outcome, slot))
                 self._effects.append(SetTimer("term", TERM_DOUBT_S))
                 continue
             if job.kind == "T":
                 self._held.discard((job.task_id, job.attempt))
                 tasks += 1
                 seconds += outcome.elapsed_s
-            self._report(job, outcome)
+            self._report(job, outcome, slot)
             if job.kind == "A" and outcome.returncode:
                 self._why = "a PERENGINE START command failed"
                 if self.phase is Phase.SETTING_UP:
@@ -223,9 +225,9 @@ class EngineCore:
         self._held.discard((job.task_id, job.attempt))
         self._returned.append((job.task_id, job.attempt))
 
-    def _report(self, job: Job, outcome: Outcome) -> None:
+    def _report(self, job: Job, outcome: Outcome, slot: int) -> None:
         self._n += 1
-        self._reports.append(Report(self._n, job.kind, job.task_id, job.attempt, outcome))
+        self._reports.append(Report(self._n, job.kind, job.task_id, job.attempt, outcome, slot))
 
     def _timer(self, now: float, event: TimerRang) -> None:
         if event.name == "report":
@@ -239,12 +241,12 @@ class EngineCore:
 
     def _resolve_doubt(self, *, meant_for_all: bool) -> None:
         """Tasks that a TERM has ended either failed by themselves, or were stopped together with this engine."""
-        for job, outcome in self._doubtful:
+        for job, outcome, slot in self._doubtful:
             if meant_for_all:
                 self._return(job)
             else:
                 self._held.discard((job.task_id, job.attempt))
-                self._report(job, outcome)
+                self._report(job, outcome, slot)
         self._doubtful.clear()
 
     def _term(self, now: float, event: TermCame) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from disbatch.core.errors import IllegalMoveError
-from disbatch.core.messages import Hello, StopMode, Vitals
+from disbatch.core.messages import NO_MEANS, Hello, StopMode, Vitals
 
 
 class EngineState(Enum):
@@ -59,6 +59,7 @@ class Engine:
         "finished",
         "heard_s",
         "held",
+        "means",
         "node",
         "rank",
         "recall_seq",
@@ -99,6 +100,7 @@ class Engine:
         self.stop: StopMode = ""  # what this engine alone is to do, whatever the others do
         self.stop_sent: StopMode = ""
         self.heard_s: float | None = None  # when its last message came
+        self.means = NO_MEANS
         self.vitals: Vitals | None = None  # of its node, as it last said
         self.finished = 0  # tasks that ended here, the failed ones included
         self.failed = 0
@@ -155,6 +157,7 @@ class Fleet:
         if engine.sid and (engine.sid != hello.sid or hello.ep <= engine.ep):
             return None
         engine.sid, engine.ep, engine.slots = hello.sid, hello.ep, hello.slots
+        engine.means = hello.means
         # what was said on the connection before may have been lost with it
         engine.set_up, engine.stop_sent = False, ""
         engine.recalled.clear()

@@ -57,6 +57,7 @@ class Report(NamedTuple):
     task_id: int
     attempt: int
     outcome: Outcome
+    slot: int = -1  # of the engine; -1 for per-engine commands
 
 
 Held = tuple[int, int]  # (task id, attempt number)
@@ -69,6 +70,18 @@ class Vitals(NamedTuple):
     mem_used_kib: int  # without what could be freed
     mem_total_kib: int
     cpus: int
+
+
+class Means(NamedTuple):
+    """What an engine has for its tasks; it does not change."""
+
+    cores_per_task: int = 1  # what tasks are told
+    cpus: int = 0  # that it may use; 0: not known
+    memory_kib: int = 0  # of its node, or of the control group that confines it; 0: not known
+    gpus: int = -1  # to be divided among the slots; -1: not asked for
+
+
+NO_MEANS = Means()
 
 
 class Hello(NamedTuple):
@@ -84,6 +97,7 @@ class Hello(NamedTuple):
     reports: tuple[Report, ...]
     demand: int
     vitals: Vitals | None = None
+    means: Means = NO_MEANS
 
 
 class Up(NamedTuple):
@@ -138,7 +152,7 @@ def encode(message: Message) -> bytes:
         said = (m.reports, m.demand, m.returned, m.bye, m.answers, m.vitals)
         body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, *said]
     elif isinstance(m, Hello):
-        said = (m.held, m.reports, m.demand, m.vitals)
+        said = (m.held, m.reports, m.demand, m.vitals, m.means)
         body = ["H", VERSION, m.sid, m.ep, m.rank, m.node, m.slots, m.t, *said]
     else:
         body = ["X", VERSION, m.sid]
@@ -166,7 +180,7 @@ def decode(data: bytes) -> Message:
 
 
 def _hello(b: list[Any]) -> Hello:
-    sid, ep, rank, node, slots, t, held, reports, demand, vitals = b
+    sid, ep, rank, node, slots, t, held, reports, demand, vitals, means = b
     return Hello(
         str(sid),
         int(ep),
@@ -178,6 +192,7 @@ def _hello(b: list[Any]) -> Hello:
         _reports(reports),
         int(demand),
         _vitals(vitals),
+        Means(*map(_int, means)),
     )
 
 
@@ -226,10 +241,10 @@ def _held(pairs: list[Any]) -> tuple[Held, ...]:
 
 def _reports(rows: list[Any]) -> tuple[Report, ...]:
     reports = []
-    for n, kind, task_id, attempt, outcome in rows:
+    for n, kind, task_id, attempt, outcome, slot in rows:
         if kind not in ("T", "A", "Z"):
             raise ValueError(f"unknown kind of report {kind!r}")
-        reports.append(Report(int(n), kind, int(task_id), int(attempt), _outcome(outcome)))
+        reports.append(Report(int(n), kind, int(task_id), int(attempt), _outcome(outcome), int(slot)))
     return tuple(reports)
 
 

@@ -67,3 +67,4 @@ class NodeSpec(NamedTuple):
     cores_per_task: int  # what a task is told, at least 1
     bind: BindRule = NO_BINDING
     part: int | None = None  # component of a heterogeneous allocation
+    gpus: int | None = None  # to be divided among the slots: 0, those that the engine finds; None: none

@@ -88,6 +88,10 @@ def _engines(count: int) -> str:
     return f"{count} engine{'s' * (count != 1)}"
 
 
+def few_gpus(node: str, gpus: int, slots: int) -> str:
+    return f"-g: {node} has {gpus} GPU{'s' * (gpus != 1)} for {slots} slots: {tasks(gpus)} at a time run there, each with one"
+
+
 def check_failed(barrier: Barrier, failed: int) -> str:
     return (
         f"BARRIER CHECK (line {barrier.line_no}): {tasks(failed)} before it failed, nothing after it is run"

@@ -2,15 +2,19 @@
 
 from disbatch.core.driver_events import Record
 from disbatch.core.fleet import Engine
+from disbatch.core.messages import Report
+from disbatch.core.model import PerEngine, Task
 from disbatch.core.resume import Place
-from disbatch.core.status import StatusRecord
+from disbatch.core.status import StatusRecord, task_record
+from disbatch.core.usage import node_line, usage_line
 
 
 class Recorder:
     """Collects rows; `seal` makes a batch of them, `written` says whose reports that batch covered."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, usage: bool = False) -> None:
         self.rows: list[StatusRecord | Place] = []
+        self._usage: list[str] | None = [] if usage else None
         self.lost = False  # some records are nowhere: the disk was given up
         self._batch = 0
         # by batch: whose reports, up to which number, how many rows
@@ -21,6 +25,17 @@ class Recorder:
         """Whether a batch is still on its way to the disk."""
         return bool(self._waiting)
 
+    def joined(self, engine: Engine) -> None:
+        """An engine has signed in for the first time."""
+        if self._usage is not None:
+            self._usage.append(node_line(engine))
+
+    def ended(self, task: Task | PerEngine, engine: Engine, report: Report) -> None:
+        """A command has ended: its row."""
+        self.rows.append(task_record(task, engine.node, report.outcome))
+        if self._usage is not None:
+            self._usage.append(usage_line(task, engine, report))
+
     def seal(self, engine: Engine | None, n: int) -> Record:
         """All rows so far as one batch, which covers the reports of `engine` up to `n`."""
         self._batch += 1
@@ -30,7 +45,10 @@ class Recorder:
             engine.unwritten += len(rows)
         if self.lost:
             self.give_up()
-        return Record(self._batch, rows)
+        if not self._usage:
+            return Record(self._batch, rows)
+        usage, self._usage = tuple(self._usage), []
+        return Record(self._batch, rows, usage)
 
     def written(self, batch: int) -> Engine | None:
         """The batch is on disk. Returns the engine that is owed an acknowledgement, if it came from one."""

@@ -26,7 +26,6 @@ from disbatch.core.messages import Hello, Report
 from disbatch.core.outbox import Outbox
 from disbatch.core.recorder import Recorder
 from disbatch.core.setup import EngineSetup
-from disbatch.core.status import task_record
 
 
 class Run(Protocol):
@@ -87,6 +86,9 @@ class Sessions:
             self._bye(engine, message.bye)
 
     def _hello(self, now: Instant, hello: Hello) -> None:
+        again = hello.sid in self._books.fleet.by_sid
+        launched = self._books.fleet.engines.get(hello.rank)
+        slots = launched.slots if launched else 0
         engine = self._books.fleet.sign_in(hello)
         if engine is None:
             self._outbox.note(
@@ -97,6 +99,10 @@ class Sessions:
         self._outbox.add(EngineJoined(engine.rank, engine.node, engine.label, engine.slots))
         engine.demand, engine.echo, engine.heard_s = hello.demand, hello.t, now.mono_s
         engine.vitals = hello.vitals
+        if not again:
+            self._books.recorder.joined(engine)
+            if 0 < hello.means.gpus < slots:
+                self._outbox.say(notices.few_gpus(engine.node, hello.means.gpus, slots), level="warning")
         self._take_reports(engine, hello.reports)
         # Resync: what it should hold and does not was lost on the way down
         held = set(hello.held)
@@ -137,7 +143,7 @@ class Sessions:
             self._run.limit_reached(context)
         engine.recalled.pop(report.task_id, None)
         engine.finished += 1
-        self._books.recorder.rows.append(task_record(entry.task, engine.node, outcome))
+        self._books.recorder.ended(entry.task, engine, report)
         if failed:
             engine.failed += 1
             self._books.failures.add(report.task_id, outcome.returncode, outcome.err_snippet)
@@ -151,7 +157,7 @@ class Sessions:
                 f"engine {engine.rank} reports a PERENGINE command that there is not: {report.kind} {report.task_id}"
             )
             return
-        self._books.recorder.rows.append(task_record(command, engine.node, report.outcome))
+        self._books.recorder.ended(command, engine, report)
         if report.outcome.returncode:
             self._outbox.say(notices.command_failed(command, engine.node, report.outcome), level="error")
 

@@ -39,6 +39,7 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
         options.tasks_per_node,
         options.fill,
         not options.no_bind,
+        options.gpu,
     )
     scheduler = choose(environ, wishes)
     if scheduler is None:
@@ -46,7 +47,7 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
         raise UsageError(
             f"nothing to run on: say how many cores may be used, for example -s localhost:{count}"
         )
-    answers = {name: ask(argv) for name, argv in scheduler.questions(environ).items()}
+    answers = {name: ask(argv) for name, argv in scheduler.questions(environ, wishes).items()}
     allocation = scheduler.allocate(environ, wishes, answers)
     label = options.label or scheduler.label(environ)
     limit = options.context_task_limit or 0

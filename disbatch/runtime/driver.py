@@ -69,6 +69,7 @@ from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.statusfile import StatusWriter
+from disbatch.runtime.usagefile import UsageFile
 from kvsstcp.values import Value
 
 T = TypeVar("T")
@@ -145,6 +146,7 @@ class DriverShell:
             status_fd,
             lambda batches: self._from_thread(self._wrote, batches),
             lambda reason: self._from_thread(self._disk_trouble, reason),
+            UsageFile(self._files.usage, lambda reason: self._from_thread(self._usage_trouble, reason)),
         )
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
@@ -283,7 +285,8 @@ class DriverShell:
             data = b"".join(
                 [self._skipped(row) if isinstance(row, Place) else format_record(row) for row in rows]
             )
-            self._writer.append(effect.batch, data)
+            usage = "".join(effect.usage).encode("utf-8", "surrogateescape")
+            self._writer.append(effect.batch, data, usage)
         elif isinstance(effect, Say):
             self._log.log(_LOG_LEVELS[effect.level], effect.text)
             self._view.say(effect.text, effect.level)
@@ -354,6 +357,9 @@ class DriverShell:
             text = f"{path} can be written again; the run goes on"
         self._log.error(text)
         self._view.say(text, "error")
+
+    def _usage_trouble(self, reason: str) -> None:
+        self._warn(f"cannot write {self._files.usage}: {reason}. The run goes on without it")
 
     def _give_up_disk(self) -> None:
         self._writer.give_up()

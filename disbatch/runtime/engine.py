@@ -39,8 +39,8 @@ from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import kill_descendants
 from disbatch.runtime.logs import open_log
-from disbatch.runtime.node import CpuClaim
 from disbatch.runtime.processes import Ends, ProcessTable
+from disbatch.runtime.provision import Provision, provide
 from disbatch.runtime.settings import HEARTBEAT_S, VITALS_S
 from disbatch.runtime.vitals import read_vitals
 from kvsstcp.aclient import AsyncClient
@@ -69,12 +69,15 @@ class EngineStart:
     environ: Mapping[str, str]  # what tasks get beside the engine's own environment
     environ_drops: tuple[str, ...]  # beginnings of the names that they do not get
     bind: BindRule
+    gpus: bool  # whether those of the node are divided among the slots
 
 
 class TaskEnvironment:
     """The environment of tasks: the engine's own and what tells a task who it is (formats: Environment)."""
 
-    def __init__(self, base: Mapping[bytes, bytes], start: EngineStart) -> None:
+    def __init__(
+        self, base: Mapping[bytes, bytes], start: EngineStart, slots: tuple[Mapping[bytes, bytes], ...]
+    ) -> None:
         drops = tuple(map(os.fsencode, start.environ_drops))
         self._env = {name: value for name, value in base.items() if not (drops and name.startswith(drops))}
         self._env |= {os.fsencode(name): os.fsencode(value) for name, value in start.environ.items()}
@@ -82,6 +85,8 @@ class TaskEnvironment:
         self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.facts.task_name)
         self._env[b"DISBATCH_ENGINE_RANK"] = b"%d" % start.config.rank
         self._env[b"DISBATCH_CORES_PER_TASK"] = b"%d" % start.cores_per_task
+        # by slot; those of NO_SLOT, -1, are the engine's own
+        self._slots = slots and (*slots, {name: self._env[name] for name in slots[0]})
 
     def of(self, slot: int, job: Job) -> Mapping[bytes, bytes]:
         """For one command; the mapping is valid until the next call."""
@@ -93,16 +98,19 @@ class TaskEnvironment:
         env[b"DISBATCH_REPEAT_INDEX"] = b"%d" % job.repeat_index
         env[b"DISBATCH_REPEAT_INDEX_ZP"] = b"%06d" % job.repeat_index
         env[b"DISBATCH_CYLINDER_RANK"] = b"%d" % slot
+        if self._slots:
+            env |= self._slots[slot]
         return env
 
 
 class EngineShell:
-    def __init__(self, start: EngineStart, guard_fd: int, log: logging.Logger) -> None:
+    def __init__(self, start: EngineStart, provision: Provision, guard_fd: int, log: logging.Logger) -> None:
         self._start = start
+        self._provision = provision
         self._guard_fd = guard_fd
         self._log = log
-        self._core = EngineCore(start.config)
-        self._environment = TaskEnvironment(os.environb, start)
+        self._core = EngineCore(provision.config)
+        self._environment = TaskEnvironment(os.environb, start, provision.environ)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._vitals_due = 0.0
 
@@ -110,9 +118,7 @@ class EngineShell:
         """Serves the driver until it says stop, or is gone. Returns the exit code of the process."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
-        self._claim = CpuClaim(self._start.bind, self._start.config.slots)
-        self._log.info("binding of tasks to CPUs: %s", self._claim.plan)
-        sets = self._claim.plan.sets
+        sets = self._provision.cpus.plan.sets
         self._table = ProcessTable(self._loop.call_later, Affinity(sets) if sets else None)
         self._loop.add_reader(self._table.signal_fd, self._some_ended)
         self._loop.add_reader(self._table.output_fd, self._table.drain)
@@ -223,14 +229,31 @@ def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def _provide(start: EngineStart, log: logging.Logger) -> Provision:
+    provision = provide(
+        start.config,
+        start.bind,
+        gpus=start.gpus,
+        cores_per_task=start.cores_per_task,
+        environ=os.environ,
+    )
+    config = provision.config
+    log.info("engine %d on %s: %d slots", config.rank, config.node, config.slots)
+    log.info("binding of tasks to CPUs: %s", provision.cpus.plan)
+    for slot, variables in enumerate(provision.environ):
+        text = " ".join(f"{name.decode()}={os.fsdecode(value)}" for name, value in variables.items())
+        log.info("GPUs of slot %d: %s", slot, text)
+    return provision
+
+
 def engine_process(start: EngineStart, guard_fd: int) -> int:
     """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
     log = open_log(start.log, start.facts.loglevel, "engine")
-    log.info("engine %d on %s: %d slots", start.config.rank, start.config.node, start.config.slots)
     try:
+        provision = _provide(start, log)
         # Not asyncio.run, which waits for its threads at the end: one may still be asking a name server that does not
         # answer for an address of the driver that was not needed. The process ends by os._exit.
-        return asyncio.new_event_loop().run_until_complete(EngineShell(start, guard_fd, log).run())
+        return asyncio.new_event_loop().run_until_complete(EngineShell(start, provision, guard_fd, log).run())
     except (KvsError, MachineError, OSError) as error:
         log.error("this engine cannot work: %s", error)
         print(f"this engine cannot work: {error}", file=sys.stderr, flush=True)

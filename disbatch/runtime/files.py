@@ -28,6 +28,10 @@ class RunFiles:
         return self.prefix + "_dbUtil.sh"
 
     @property
+    def usage(self) -> str:
+        return self.prefix + "_usage.txt"
+
+    @property
     def kvsinfo(self) -> str:
         return self.prefix + "_kvsinfo.txt"
 

@@ -37,6 +37,7 @@ def launch_orders(
             "slots": node.slots,
             "cores_per_task": node.cores_per_task,
             "bind": node.bind,
+            "gpus": node.gpus is not None,
             "log": engine_log(facts.prefix, name, label),
             "environ": task_environ,
             "environ_drops": scheduler.task_drops,

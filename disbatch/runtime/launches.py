@@ -6,6 +6,7 @@ Launchers are started a few dozen at a time, what they say is kept for the user,
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -42,6 +43,10 @@ class LaunchOrder:
     label: str
     argv: tuple[str, ...]
     environ: Mapping[str, str]
+
+
+# What srun adds of its own to the last words of what it has started.
+_END_OF_STEP = re.compile(r"^srun: error: \S+: tasks? [0-9,-]+: .*$", re.MULTILINE)
 
 
 class _Process:
@@ -151,7 +156,7 @@ class Launches:
         self._settled(process)
         del self._processes[process.rank]
         why = how_it_ended(code)
-        words = last_line(process.said.decode("utf-8", "replace"))
+        words = last_line(_END_OF_STEP.sub("", process.said.decode("utf-8", "replace")))
         self._exited(process.rank, f"{why}: {words}" if words else why)
         self._start_more()
         if not self._processes:

@@ -52,6 +52,7 @@ def main() -> int:
         environ=order["environ"],
         environ_drops=tuple(order["environ_drops"]),
         bind=BindRule(*order["bind"]),
+        gpus=order["gpus"],
     )
     code = run_guarded(lambda guard_fd: engine_process(start, guard_fd))
     return code if code >= 0 else 128 - code

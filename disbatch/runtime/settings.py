@@ -43,7 +43,6 @@ LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, b
 
 NOT_YET = {
     "web": "-w/--web",
-    "gpu": "-g/--gpu",
 }
 
 
@@ -71,6 +70,7 @@ class RunSettings:
     exit_code: bool  # -e
     fail_fast: bool
     status_header: bool
+    usage: bool  # whether a usage file is written
     logfile: str | None
     loglevel: str
     use_address: tuple[str, int] | None
@@ -116,6 +116,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         exit_code=options.exit_code,
         fail_fast=options.fail_fast,
         status_header=options.status_header,
+        usage=not options.no_usage,
         logfile=options.logfile,
         loglevel=options.loglevel,
         use_address=_address(options.use_address, "--use-address")

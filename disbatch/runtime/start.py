@@ -130,6 +130,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         settings.fail_fast,
         settings.exit_code,
         settings.startup_only,
+        usage=settings.usage,
     )
     core = DriverCore(config, resume.judge if resume else None)
     feed = None
@@ -241,6 +242,7 @@ def _start_engine(
         environ={},
         environ_drops=(),
         bind=node.bind,
+        gpus=node.gpus is not None,
     )
     return Launched(rank, name, node.slots, label, fork_engine(start, close_fds))
 

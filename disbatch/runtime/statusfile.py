@@ -11,11 +11,20 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from disbatch.runtime.settings import FSYNC_S, WRITE_RETRY_S
 
 Written = Callable[[list[int]], None]
 Trouble = Callable[[str], None]
+
+
+class Beside(Protocol):
+    """A file that is written with it, in the same thread, and that nobody waits for."""
+
+    def append(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class StatusWriter:
@@ -24,11 +33,14 @@ class StatusWriter:
     `trouble` gets the reason when writing begins to fail, and an empty text when it works again.
     """
 
-    def __init__(self, descriptor: int, written: Written, trouble: Trouble) -> None:
+    def __init__(
+        self, descriptor: int, written: Written, trouble: Trouble, beside: Beside | None = None
+    ) -> None:
         self._fd = descriptor
+        self._beside = beside
         self._written = written
         self._trouble = trouble
-        self._queue: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, bytes, bytes] | None] = queue.SimpleQueue()
         self._give_up = threading.Event()
         self._failing = ""
         self._dirty = False  # written since the last sync
@@ -38,9 +50,9 @@ class StatusWriter:
         self._thread.start()
         threading.Thread(target=self._sync_often, name="status syncer", daemon=True).start()
 
-    def append(self, batch: int, data: bytes) -> None:
-        """Queues whole lines; `written` will name the batch once they are in the file."""
-        self._queue.put((batch, data))
+    def append(self, batch: int, data: bytes, beside: bytes = b"") -> None:
+        """Queues whole lines; `written` will name the batch once they are in the file. `beside` is for the other one."""
+        self._queue.put((batch, data, beside))
 
     def close(self, timeout_s: float) -> bool:
         """Writes what is queued, syncs, closes. False when that was not done in time: the rest is given up."""
@@ -59,14 +71,18 @@ class StatusWriter:
         ended = False
         try:
             while not ended:
-                batches, data, ended = self._collect()
+                batches, data, beside, ended = self._collect()
                 if data and not self._write(data):
                     return
                 self._dirty = self._dirty or bool(data)
                 if batches:
                     self._written(batches)
+                if beside and self._beside:
+                    self._beside.append(beside)
             self._sync()
         finally:
+            if self._beside:
+                self._beside.close()
             self._ended.set()
 
     def _sync_often(self) -> None:
@@ -74,18 +90,21 @@ class StatusWriter:
             self._sync()
         os.close(self._fd)
 
-    def _collect(self) -> tuple[list[int], bytes, bool]:
-        """All that is queued now (waiting for a first one): batch numbers, their lines, whether it was the last."""
+    def _collect(self) -> tuple[list[int], bytes, bytes, bool]:
+        """All that is queued now (waiting for a first one): batch numbers, their lines, those for the file beside, whether
+        it was the last."""
         batches: list[int] = []
         parts: list[bytes] = []
+        beside: list[bytes] = []
         with contextlib.suppress(queue.Empty):
             entry = self._queue.get()
             while entry is not None:
                 batches.append(entry[0])
                 parts.append(entry[1])
+                beside.append(entry[2])
                 entry = self._queue.get_nowait()
-            return batches, b"".join(parts), True
-        return batches, b"".join(parts), False
+            return batches, b"".join(parts), b"".join(beside), True
+        return batches, b"".join(parts), b"".join(beside), False
 
     def _write(self, data: bytes) -> bool:
         while True:

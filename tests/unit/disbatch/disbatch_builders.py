@@ -20,7 +20,7 @@ from disbatch.core.driver_events import (
     Send,
     Written,
 )
-from disbatch.core.messages import Down, Hello, Report, Up
+from disbatch.core.messages import NO_MEANS, Down, Hello, Means, Report, Up
 from disbatch.core.model import NO_REPEAT, Barrier, Item, Outcome, PerEngine, PerEngineWhen, Task
 from disbatch.core.taskfile import TaskStream
 
@@ -118,6 +118,7 @@ class Driver:
         reports: tuple[Report, ...] = (),
         sid: str | None = None,
         ep: int | None = None,
+        means: Means = NO_MEANS,
     ) -> None:
         self._eps[rank] = self._eps.get(rank, 0) + 1 if ep is None else ep
         message = Hello(
@@ -130,6 +131,7 @@ class Driver:
             held,
             reports,
             demand,
+            means=means,
         )
         self.happens(MessageCame(message))
 

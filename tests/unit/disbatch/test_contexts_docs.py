@@ -24,7 +24,7 @@ def engine() -> Scheduler:
 def test_it_is_asked_and_turns_hosts_into_slots(engine: Scheduler) -> None:
     environ = {"PE_HOSTFILE": "/spool/hosts", "JOB_ID": "7"}
     assert engine.here(environ, Wishes()) and not engine.here({}, Wishes())
-    assert engine.questions(environ) == {"hosts": ("cat", "/spool/hosts")}
+    assert engine.questions(environ, Wishes()) == {"hosts": ("cat", "/spool/hosts")}
     found = engine.allocate(
         environ, Wishes(tasks_per_node=3), {"hosts": "a 4 q UNDEFINED\nb 2 q UNDEFINED\n"}
     )

@@ -15,6 +15,7 @@ from disbatch.core.messages import (
     EngineCommand,
     Handed,
     Hello,
+    Means,
     Message,
     Report,
     Setup,
@@ -34,16 +35,17 @@ OUTCOME = st.builds(
     Outcome, st.integers(-1, 2**22), st.integers(-100, 255), SECONDS, SECONDS, SECONDS,
     COUNT, NAME, COUNT, NAME, SECONDS, COUNT,
 )  # fmt: skip
-REPORTS = st.lists(st.builds(Report, COUNT, st.sampled_from("TAZ"), COUNT, COUNT, OUTCOME), max_size=4).map(
-    tuple
-)
+SLOT = st.integers(-1, 10_000)
+REPORT = st.builds(Report, COUNT, st.sampled_from("TAZ"), COUNT, COUNT, OUTCOME, SLOT)
+REPORTS = st.lists(REPORT, max_size=4).map(tuple)
 HANDED = st.lists(st.builds(Handed, COUNT, COUNT, COUNT, st.integers(), COMMAND), max_size=4).map(tuple)
 COMMANDS = st.lists(st.builds(EngineCommand, COUNT, COUNT, COMMAND), max_size=3).map(tuple)
 STOP = st.sampled_from(["", "finish", "kill", "abort"])
 SETUP = st.none() | st.builds(Setup, COMMANDS, COMMANDS)
 VITALS = st.none() | st.builds(Vitals, st.floats(0, 1e6), COUNT, COUNT, COUNT)
+MEANS = st.builds(Means, COUNT, COUNT, COUNT, st.integers(-1, 100))
 MESSAGES = st.one_of(
-    st.builds(Hello, NAME, COUNT, COUNT, NAME, COUNT, SECONDS, HELD, REPORTS, COUNT, VITALS),
+    st.builds(Hello, NAME, COUNT, COUNT, NAME, COUNT, SECONDS, HELD, REPORTS, COUNT, VITALS, MEANS),
     st.builds(Up, NAME, COUNT, COUNT, SECONDS, REPORTS, COUNT, HELD, NAME, COUNT, VITALS),
     st.builds(Down, NAME, NAME, COUNT, COUNT, COUNT, SECONDS, HANDED, HELD, STOP, SETUP),
     st.builds(Die, NAME),
@@ -101,9 +103,9 @@ def test_another_version_is_named() -> None:
         lambda b: b.append(1),
         lambda b: b.pop(),
         lambda b: b.__setitem__(0, "Q"),
-        lambda b: b.__setitem__(6, [[1, "Q", 0, 1, list(outcome())]]),
-        lambda b: b.__setitem__(6, [[1, "T", 0, 1, ["x", *outcome()[1:]]]]),
-        lambda b: b.__setitem__(6, [[1, "T", 0, 1, [None, *outcome()[1:]]]]),
+        lambda b: b.__setitem__(6, [[1, "Q", 0, 1, list(outcome()), 0]]),
+        lambda b: b.__setitem__(6, [[1, "T", 0, 1, ["x", *outcome()[1:]], 0]]),
+        lambda b: b.__setitem__(6, [[1, "T", 0, 1, [None, *outcome()[1:]], 0]]),
         lambda b: b.__setitem__(8, [[1]]),
         lambda b: b.__setitem__(7, "many"),
         lambda b: b.__setitem__(11, [0.5, 1, 2]),

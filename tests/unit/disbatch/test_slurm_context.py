@@ -121,7 +121,7 @@ HET_NAMES = {"nodes 0": "a1\n", "nodes 1": "b1\nb2\n"}
 
 def test_a_heterogeneous_job_has_the_nodes_of_all_its_components() -> None:
     scheduler = slurm.Slurm()
-    assert [argv[-1] for argv in scheduler.questions(HET).values()] == ["a1", "b[1-2]"]
+    assert [argv[-1] for argv in scheduler.questions(HET, Wishes()).values()] == ["a1", "b[1-2]"]
     found = scheduler.allocate(HET, Wishes(), HET_NAMES)
     rows = [(node.name, node.slots, node.cores_per_task, node.part) for node in found.nodes]
     assert rows == [("a1", 1, 2, 0), ("b1", 2, 1, 1), ("b2", 1, 1, 1)]

@@ -1,0 +1,41 @@
+"""What an engine gives to its slots: CPUs, GPUs, and with them how many slots there are. Settled before it signs in."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from disbatch.core.binding import BindRule
+from disbatch.core.engine import EngineConfig
+from disbatch.core.errors import MachineError
+from disbatch.core.gpus import VARIABLES, divide
+from disbatch.core.messages import Means
+from disbatch.runtime.node import CpuClaim, memory_kib
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """`environ` has the variables of each slot, or is empty. `cpus` holds its claim as long as it lives."""
+
+    config: EngineConfig
+    cpus: CpuClaim
+    environ: tuple[Mapping[bytes, bytes], ...]
+
+
+def provide(
+    config: EngineConfig, bind: BindRule, *, gpus: bool, cores_per_task: int, environ: Mapping[str, str]
+) -> Provision:
+    """The configuration with as many slots as can be served. Raises MachineError when -g finds no GPU here."""
+    slots, found = config.slots, -1
+    shares: tuple[Mapping[str, str], ...] = ()
+    if gpus:
+        found, shares = divide(environ, slots)
+        if not found:
+            raise MachineError(
+                f"-g was given, and {config.node} has no GPU: none of {', '.join(VARIABLES)} names one there"
+            )
+        slots = len(shares)
+    means = Means(cores_per_task, len(os.sched_getaffinity(0)), memory_kib(), found)
+    coded = tuple({k.encode(): os.fsencode(v) for k, v in share.items()} for share in shares)
+    config = dataclasses.replace(config, slots=slots, means=means)
+    return Provision(config, CpuClaim(bind, slots), coded)
