@@ -66,6 +66,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _lease(text: str) -> float:
+    value = _seconds(text)
+    if not 2 <= value <= 1e7:  # below, a moment of load on a node would end a lease
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 2 and 10000000 seconds")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `disBatch`; options and groups as the manual's usage has them, and what we add.
 
@@ -103,6 +110,24 @@ def build_parser() -> argparse.ArgumentParser:
         const="",
         metavar="[HOST:]PORT",
         help="open the KVS of this run, without any protection, to old clients too (default: on loopback, a free port)",
+    )
+    add(
+        "--lease",
+        type=_lease,
+        metavar="SECONDS",
+        help="a silent engine's tasks are run by others after so long; it kills them before that (default: 300, at least 2)",
+    )
+    add(
+        "--on-lost",
+        choices=("rerun", "fail"),
+        default="rerun",
+        help="what becomes of tasks whose engine was lost: run again, or recorded with exit code -100 (default: rerun)",
+    )
+    add(
+        "--lost-limit",
+        type=_count(1),
+        metavar="N",
+        help="a task that has lost N engines is recorded with exit code -100 (default: 3)",
     )
     add("--logfile", metavar="FILE", help="log of the driver (default: PREFIX_driver.txt)")
     levels = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")

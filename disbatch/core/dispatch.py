@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from disbatch.core.driver_events import Send
+from disbatch.core.driver_events import Instant, Send
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Down, Handed, Held, StopMode, stronger
@@ -12,8 +12,11 @@ BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands mu
 
 
 class Dispatcher:
-    def __init__(self, did: str, ledger: Ledger, fleet: Fleet, setup: EngineSetup) -> None:
+    def __init__(
+        self, did: str, ledger: Ledger, fleet: Fleet, setup: EngineSetup, lease_s: float = 300.0
+    ) -> None:
         self._did = did
+        self._lease_s = lease_s
         self._ledger = ledger
         self._fleet = fleet
         self._setup = setup
@@ -23,9 +26,12 @@ class Dispatcher:
     def owe(self, *engines: Engine) -> None:
         """These are to be told something with the next `serve`, whatever room they have."""
         for engine in engines:
-            self._owed[engine.rank] = engine
+            if (
+                engine.state not in GONE
+            ):  # a lost session must not stand in the way of the next one of that rank
+                self._owed[engine.rank] = engine
 
-    def serve(self, now_s: float, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
+    def serve(self, now: Instant, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
         """Hands out what is READY, unless the run stops, and says all that is owed.
 
         With `nothing_more` to come before long (the list has ended, or a barrier is closed), what one engine holds
@@ -34,7 +40,7 @@ class Dispatcher:
         handed: dict[int, list[Handed]] = {}
         if not stop and (self._setup.ready is not None):
             # once more while somebody got some: what a context's limit kept one from taking is for the others
-            while self._ledger.ready and self._hand_round(now_s, handed):
+            while self._ledger.ready and self._hand_round(now.mono_s, handed):
                 pass
         if not self._ledger.ready and not stop and nothing_more and self._ledger.entries:
             for engine, wanted in self._fleet.recalls():
@@ -43,7 +49,7 @@ class Dispatcher:
         owed, self._owed = self._owed, {}
         for engine in owed.values():
             if engine.sid and engine.state not in GONE:
-                message = self._message(engine, tuple(handed.get(engine.rank, ())), stop)
+                message = self._message(now, engine, tuple(handed.get(engine.rank, ())), stop)
                 if message is not None:
                     yield Send(message)
 
@@ -71,7 +77,9 @@ class Dispatcher:
             handed.append(Handed(task.task_id, entry.attempt, task.line_no, task.repeat_index, task.command))
         return handed
 
-    def _message(self, engine: Engine, tasks: tuple[Handed, ...], stop: StopMode) -> Down | None:
+    def _message(
+        self, now: Instant, engine: Engine, tasks: tuple[Handed, ...], stop: StopMode
+    ) -> Down | None:
         setup = None
         if not engine.set_up and self._setup.ready is not None:
             engine.set_up, setup = True, self._setup.ready
@@ -82,10 +90,14 @@ class Dispatcher:
             if engine.state is not EngineState.STOPPING:
                 engine.move(EngineState.STOPPING)
         recall = tuple(self._recalled.pop(engine.rank, ()))
-        if not (tasks or engine.ack_due or setup or said_now or recall):
+        if not (tasks or engine.ack_due or engine.echo_due or setup or said_now or recall):
             return None
         engine.seq += 1
-        engine.ack_due = False
+        engine.ack_due = engine.echo_due = False
+        if engine.echo > engine.echo_sent:
+            # at the sending, never at the receipt: what is not sent renews nothing
+            engine.echo_sent, engine.echo_at = engine.echo, now.mono_s
+            engine.promise = now.mono_s + self._lease_s
         if recall:
             engine.recall_seq = engine.seq
         ids = (self._did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from disbatch.core import notices
+from disbatch.core.books import Books
 from disbatch.core.dispatch import Dispatcher
 from disbatch.core.driver_events import (
     ContextLost,
@@ -35,6 +36,7 @@ from disbatch.core.failures import FailureGroups
 from disbatch.core.fleet import Context, Fleet
 from disbatch.core.history import History
 from disbatch.core.ledger import Ledger
+from disbatch.core.losses import LossPolicy
 from disbatch.core.membership import Membership
 from disbatch.core.messages import StopMode, stronger
 from disbatch.core.model import Barrier, Item, PerEngine, Task
@@ -43,7 +45,7 @@ from disbatch.core.picture import add_rows, take_snapshot
 from disbatch.core.recorder import Recorder
 from disbatch.core.resume import Place, Verdict
 from disbatch.core.retire import no_longer_needed
-from disbatch.core.sessions import Books, Sessions
+from disbatch.core.sessions import Sessions
 from disbatch.core.setup import EngineSetup
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import barrier_record
@@ -64,6 +66,7 @@ class DriverConfig:
     exit_code: bool = False  # failed tasks count even where all were done
     waits: bool = False  # for machines to join, when there are none
     usage: bool = False  # note what each command took of its node
+    losses: LossPolicy = LossPolicy()  # noqa: RUF009 - frozen
 
 
 class DriverCore:
@@ -87,14 +90,15 @@ class DriverCore:
         self._announce = False  # say what still runs, once every engine has given back what does not
         self._recorder = Recorder(usage=config.usage)
         self._outbox = Outbox()
-        self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup)
+        self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup, config.losses.lease_s)
         self.sessions = Sessions(
+            config.losses,
             Books(self.ledger, self.fleet, self.failures, self._setup, self._recorder, self._dispatcher),
             self._outbox,
             self,
         )
         self._membership = Membership(
-            self.fleet, self._dispatcher, self._outbox, self.sessions.exited, lambda: bool(self._stop)
+            self.fleet, self._dispatcher, self._outbox, self.sessions.losses.exited, lambda: bool(self._stop)
         )
         self._deserted = False  # it was said that no engine is left
 
@@ -240,9 +244,9 @@ class DriverCore:
     def limit_reached(self, context: Context) -> None:
         self._membership.limit_reached(context)
 
-    def engine_lost(self) -> None:
-        if self._work_left() and not self.config.waits:
-            self._end(Ending.NO_ENGINE, "finish")
+    @property
+    def ending_or_done(self) -> bool:
+        return bool(self._stop) or not self._work_left()
 
     # -- what follows
 
@@ -264,18 +268,20 @@ class DriverCore:
             self._outbox.add(record)
         if not self._stop and not self._work_left() and not self._recorder.pending:
             self._end(self._complete_as, "finish")
-        if not self._stop and self._work_left() and self.fleet.engines and not self.fleet.living():
+        deserted = self.fleet.engines and not self.fleet.living() and not self.sessions.losses.hoping(now)
+        if deserted and not self._stop and self._work_left():
             self._desert()
         if self._deserted and self.fleet.living():
             self._deserted = False
         nothing_more = self.list_ended or self._barrier is not None
         if self.list_ended and not (self._stop or self._barrier or self._waiting):
             self._retire()
-        self._outbox.extend(self._dispatcher.serve(now.mono_s, self._stop, nothing_more=nothing_more))
+        self._outbox.extend(self._dispatcher.serve(now, self._stop, nothing_more=nothing_more))
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()
-        if self._stop and not self.over and not self._recorder.pending and not self.fleet.living():
+        gone = not self.fleet.living() and not self.sessions.losses.sweeping
+        if self._stop and not self.over and not self._recorder.pending and gone:
             self.over = True
             assert self.ending is not None
             if self.ending is Ending.DRAINED and not self.left:

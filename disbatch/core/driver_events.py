@@ -82,6 +82,17 @@ class MessageCame(NamedTuple):
     message: Hello | Up
 
 
+class Tick(NamedTuple):
+    """Time has passed. Comes regularly, and late when the driver itself was held up."""
+
+
+class Swept(NamedTuple):
+    """The answer to Sweep. `clean`: nothing of that session is left on its node; else the node could not be asked."""
+
+    sid: str
+    clean: bool
+
+
 class ItemsCame(NamedTuple):
     """The next items of the task list, in order; not more than `DriverCore.wants`."""
 
@@ -135,6 +146,8 @@ Event = (
     | EngineLaunched
     | EngineExited
     | MessageCame
+    | Tick
+    | Swept
     | ItemsCame
     | ListEnded
     | ListFailed
@@ -155,6 +168,34 @@ class Reply(NamedTuple):
 
     key: str
     message: Welcome | Refusal | Answer
+
+
+class Dismiss(NamedTuple):
+    """Tell whoever listens on this connection that its session is held as lost."""
+
+    sid: str
+    ep: int
+
+
+class Forget(NamedTuple):
+    """Nobody reads the mailbox of this connection any more: what is in it is dropped."""
+
+    sid: str
+    ep: int
+
+
+class Sweep(NamedTuple):
+    """Kill every process of a session on its node, by the launcher of that engine, then tell `Swept`, come what may."""
+
+    rank: int
+    sid: str
+
+
+class LaunchAgain(NamedTuple):
+    """Start an engine as `rank` where, and as, the one of rank `like` was started; tell `EngineExited` when it ends."""
+
+    rank: int
+    like: int
 
 
 class Record(NamedTuple):
@@ -222,4 +263,19 @@ class Over(NamedTuple):
     ending: Ending
 
 
-Effect = Send | Reply | Record | Publish | Say | Note | EngineJoined | EngineLeft | EngineLost | Over
+Effect = (
+    Send
+    | Dismiss
+    | Forget
+    | Sweep
+    | LaunchAgain
+    | Reply
+    | Record
+    | Publish
+    | Say
+    | Note
+    | EngineJoined
+    | EngineLeft
+    | EngineLost
+    | Over
+)

@@ -11,14 +11,18 @@ from enum import Enum
 
 from disbatch.core.engine_events import (
     NO_SLOT,
+    Deadline,
+    DieCame,
     DownCame,
     Effect,
     Ended,
     Event,
     Job,
     Kill,
+    KillAll,
     Leave,
     SetTimer,
+    SignIn,
     Spawn,
     Tell,
     TermCame,
@@ -26,6 +30,7 @@ from disbatch.core.engine_events import (
     TimerRang,
 )
 from disbatch.core.errors import IllegalMoveError
+from disbatch.core.lease import GUARD_AFTER_S, TELL_GUARD_S, Lease
 from disbatch.core.messages import NO_MEANS, Held, Hello, Means, Report, Setup, StopMode, Up
 from disbatch.core.model import Outcome
 
@@ -69,13 +74,26 @@ class EngineConfig:
     slots: int
     grace_s: float  # between TERM and KILL, and for STOP commands of a run that is being killed
     means: Means = NO_MEANS
+    lease_s: float = 300.0  # how long it may go on without an answer of the driver
 
 
 class EngineCore:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
+        self.ep = 0  # number of the newest connection
+        self._generation = 0
+        self._lease = Lease(config.lease_s)
+        self._guard_at = 0.0  # the deadline that the guard knows
+        self._termed = False
+        self._effects: list[Effect] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new session: nothing is held, nothing was reported, per-engine commands are to be run."""
+        config = self.config
+        self.sid = f"{config.sid}.{self._generation}" if self._generation else config.sid
         self.phase = Phase.JOINING
-        self.ep = 0
+        self._seq = 0  # of the newest message from the driver
         self._free = list(range(config.slots - 1, -1, -1))
         self._queue: deque[Job] = deque()
         self._running: dict[int, Job] = {}  # by slot
@@ -100,18 +118,19 @@ class EngineCore:
         self._doubtful: list[
             tuple[Job, Outcome, int]
         ] = []  # died of a TERM that may have been meant for all of us
-        self._effects: list[Effect] = []
 
     # -- what the shell asks
 
     def hello(self, now: float) -> Hello:
-        """The first message on a new connection; everything not acknowledged goes into it."""
+        """The first message on a new connection; everything not acknowledged goes into it, and all that is held."""
         self.ep += 1
+        self._seq = 0
         self._sent = self._n
+        self._returned = []  # what is not among the held says as much
         self._demand_sent = self.demand
         c = self.config
         return Hello(
-            c.sid,
+            self.sid,
             self.ep,
             c.rank,
             c.node,
@@ -137,6 +156,10 @@ class EngineCore:
 
     def handle(self, now: float, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""
+        if self._lease.over(
+            now
+        ):  # before anything else: a process that was stopped may learn of it by any event
+            self._lose("no answer of the driver came within the lease")
         _HANDLERS[type(event)](self, now, event)
         effects, self._effects = self._effects, []
         return effects
@@ -145,8 +168,14 @@ class EngineCore:
 
     def _down(self, now: float, event: DownCame) -> None:
         message = event.message
-        if message.sid != self.config.sid or message.ep != self.ep:
+        if message.sid != self.sid or message.ep != self.ep or message.seq <= self._seq:
             return
+        self._seq = message.seq
+        if not self._lease.renew(now, message.echo):
+            # what it brings may have been given to others by now, and what we hold as well
+            self._lose("the driver's answer came after the end of the lease")
+            return
+        self._set_deadline(now)
         while self._reports and self._reports[0].n <= message.ack:
             self._reports.popleft()
         self._acked = max(self._acked, message.ack)
@@ -162,6 +191,28 @@ class EngineCore:
         if message.stop:
             self._order_to_stop(message.stop)
         self._go_on(now)
+
+    def _die(self, now: float, event: DieCame) -> None:
+        if event.message.sid == self.sid:
+            self._lose("the driver holds this engine as lost")
+
+    def _lose(self, why: str) -> None:
+        """What we hold is no longer ours: others may be given it. Everything is killed, and a new session begins."""
+        self._generation += 1
+        self._lease.end()
+        self._guard_at = 0.0
+        self._begin()
+        self._effects += [KillAll(why), Deadline(None), Leave() if self._termed else SignIn()]
+
+    def _set_deadline(self, now: float) -> None:
+        deadline = self._lease.deadline
+        assert deadline is not None
+        if deadline - self._guard_at >= TELL_GUARD_S:
+            self._guard_at = deadline
+            self._effects += [
+                Deadline(deadline + GUARD_AFTER_S),
+                SetTimer("lease", self._lease.left_s(now)),
+            ]
 
     def _set_up(self, setup: Setup) -> None:
         self._setup = setup
@@ -196,7 +247,9 @@ class EngineCore:
         tasks = 0
         seconds = 0.0
         for slot, outcome in event.ends:
-            job = self._running.pop(slot)
+            job = self._running.pop(slot, None)
+            if job is None:
+                continue  # of a session that is over
             if slot != NO_SLOT:
                 self._free.append(slot)
             if self._killing:  # we stopped it: it has no outcome, a task is still to do
@@ -235,7 +288,10 @@ class EngineCore:
         elif event.name == "term":
             self._resolve_doubt(meant_for_all=False)
             self._go_on(now)
-        elif self._running:
+        elif event.name == "lease":
+            if self._lease.deadline is not None:  # it was renewed since
+                self._effects.append(SetTimer("lease", self._lease.left_s(now)))
+        elif self._running and self._stop:
             self._effects.append(Kill(True))
             self._effects.append(SetTimer("kill", self.config.grace_s))
 
@@ -250,6 +306,7 @@ class EngineCore:
         self._doubtful.clear()
 
     def _term(self, now: float, event: TermCame) -> None:
+        self._termed = True
         if self.phase in (Phase.JOINING, Phase.SETTING_UP, Phase.WORKING, Phase.ENDING):
             self._why = "it was sent SIGTERM"
             self._resolve_doubt(meant_for_all=True)
@@ -337,9 +394,7 @@ class EngineCore:
         self._demand_sent = self.demand
         returned, self._returned = tuple(self._returned), []
         self._answers_sent = self._answers
-        return Up(
-            self.config.sid, self.ep, self._n, now, reports, self._demand_sent, returned, bye, self._answers
-        )
+        return Up(self.sid, self.ep, self._n, now, reports, self._demand_sent, returned, bye, self._answers)
 
     def _move(self, phase: Phase) -> None:
         if phase not in ALLOWED_MOVES[self.phase]:
@@ -349,6 +404,7 @@ class EngineCore:
 
 _HANDLERS: dict[type, Callable[..., None]] = {
     DownCame: EngineCore._down,
+    DieCame: EngineCore._die,
     Ended: EngineCore._ended,
     TimerRang: EngineCore._timer,
     TermCame: EngineCore._term,

@@ -2,11 +2,11 @@
 
 from typing import Literal, NamedTuple
 
-from disbatch.core.messages import Down, ReportKind, Up
+from disbatch.core.messages import Die, Down, ReportKind, Up
 from disbatch.core.model import Outcome
 
 NO_SLOT = -1  # slot of per-engine commands, told to them as DISBATCH_CYLINDER_RANK
-TimerName = Literal["report", "kill", "term"]
+TimerName = Literal["report", "kill", "term", "lease"]
 
 
 class Job(NamedTuple):
@@ -22,6 +22,10 @@ class Job(NamedTuple):
 
 class DownCame(NamedTuple):
     message: Down
+
+
+class DieCame(NamedTuple):
+    message: Die
 
 
 class Ended(NamedTuple):
@@ -42,7 +46,7 @@ class Tick(NamedTuple):
     """Nothing but time: a heartbeat is due."""
 
 
-Event = DownCame | Ended | TimerRang | TermCame | Tick
+Event = DownCame | DieCame | Ended | TimerRang | TermCame | Tick
 
 
 class Spawn(NamedTuple):
@@ -69,8 +73,24 @@ class Kill(NamedTuple):
     hard: bool
 
 
+class Deadline(NamedTuple):
+    """Tell the guard when it has to kill everything, by the engine's clock (None: not until it is told again)."""
+
+    at_s: float | None
+
+
+class KillAll(NamedTuple):
+    """SIGKILL to every process below this one, and reap them, before anything else: nothing of it is reported."""
+
+    why: str
+
+
+class SignIn(NamedTuple):
+    """Close the connection, forget what came on it, and say hello on a new one."""
+
+
 class Leave(NamedTuple):
     """Everything has been said: close the connection, kill what tasks left behind, exit."""
 
 
-Effect = Spawn | Tell | SetTimer | Kill | Leave
+Effect = Spawn | Tell | SetTimer | Kill | Deadline | KillAll | SignIn | Leave

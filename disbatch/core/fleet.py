@@ -54,13 +54,21 @@ class Engine:
         "context",
         "demand",
         "echo",
+        "echo_at",
+        "echo_due",
+        "echo_sent",
         "ep",
+        "exited",
         "failed",
         "finished",
         "heard_s",
         "held",
+        "hope_until",
+        "launched_at",
         "means",
         "node",
+        "ours",
+        "promise",
         "rank",
         "recall_seq",
         "recalled",
@@ -73,6 +81,7 @@ class Engine:
         "state",
         "stop",
         "stop_sent",
+        "sweeping",
         "unwritten",
         "vitals",
     )
@@ -95,7 +104,16 @@ class Engine:
         self.recalled: dict[int, int] = {}  # of `held`: asked back, not answered
         self.recall_seq = 0  # seq of the message that asked
         self.seq = 0
-        self.echo = 0.0
+        self.echo = 0.0  # its own time, as it last told it
+        self.echo_due = False  # it is to be told something, if only its own time
+        self.echo_sent = -1.0  # the newest of its times that was given back
+        self.echo_at = 0.0  # when that was, by our clock, as are the following
+        self.promise = 0.0  # until then its tasks are its own, whatever is heard or not
+        self.hope_until = 0.0  # once lost: until then its process may come back with a new session
+        self.launched_at = 0.0
+        self.sweeping = False  # once lost: its node is being asked to kill what is left
+        self.exited = False  # its launcher is gone
+        self.ours = False  # started by this process, which can start another one in its place
         self.set_up = False  # has the per-engine commands
         self.stop: StopMode = ""  # what this engine alone is to do, whatever the others do
         self.stop_sent: StopMode = ""
@@ -152,9 +170,9 @@ class Fleet:
     def sign_in(self, hello: Hello) -> Engine | None:
         """The engine that says hello, its session noted; None when it is unknown, gone, or an older connection."""
         engine = self.engines.get(hello.rank)
-        if engine is None or engine.state in GONE:
+        if engine is None or engine.state in GONE or engine.exited:
             return None
-        if engine.sid and (engine.sid != hello.sid or hello.ep <= engine.ep):
+        if engine.sid not in ("", hello.sid) or hello.ep <= engine.ep:
             return None
         engine.sid, engine.ep, engine.slots = hello.sid, hello.ep, hello.slots
         engine.means = hello.means
@@ -165,6 +183,12 @@ class Fleet:
         if engine.state is EngineState.STARTING:
             engine.move(EngineState.RUNNING)
         return engine
+
+    def renew(self, old: Engine) -> Engine:
+        """For the next session of an engine whose last one is lost: the same process, nothing in its books."""
+        fresh = self.engines[old.rank] = Engine(old.rank, old.node, old.slots, old.context, old.retires)
+        fresh.launched_at, fresh.ep, fresh.ours, fresh.stop = old.launched_at, old.ep, old.ours, old.stop
+        return fresh
 
     def living(self) -> list[Engine]:
         return [e for e in self.engines.values() if e.state not in GONE]

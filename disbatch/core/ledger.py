@@ -34,12 +34,13 @@ ALLOWED_MOVES = {
 class Entry:
     """A task in flight: its state and the number of its current attempt (0 before the first)."""
 
-    __slots__ = ("attempt", "engine", "handed_s", "state", "task")
+    __slots__ = ("attempt", "engine", "handed_s", "lost", "state", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.state = TaskState.NEW
         self.attempt = 0
+        self.lost = 0  # attempts that were lost with their engines
         self.engine: str | None = None  # session id of the engine that holds it
         self.handed_s = 0.0  # when it was handed to that engine
 

@@ -92,6 +92,22 @@ def few_gpus(node: str, gpus: int, slots: int) -> str:
     return f"-g: {node} has {gpus} GPU{'s' * (gpus != 1)} for {slots} slots: {tasks(gpus)} at a time run there, each with one"
 
 
+def not_swept(node: str, held: int, seconds: float) -> str:
+    return (
+        f"{node} cannot be asked whether something of the lost engine still runs: "
+        f"{tasks(held)} will start again in {seconds:.0f} s (--lease)"
+    )
+
+
+def started_again(node: str) -> str:
+    return f"another engine is started on {node}"
+
+
+def times(count: int) -> str:
+    """`once`, `2 times`."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def check_failed(barrier: Barrier, failed: int) -> str:
     return (
         f"BARRIER CHECK (line {barrier.line_no}): {tasks(failed)} before it failed, nothing after it is run"

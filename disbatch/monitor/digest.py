@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from disbatch.core.driver_events import Ending
 from disbatch.core.failures import FailureGroup
+from disbatch.core.model import LOST
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.progress import clock
 
@@ -130,4 +131,4 @@ def how_ended(returncode: int) -> str:
     try:
         return f"killed by {signal.Signals(-returncode).name}"
     except ValueError:
-        return f"killed by signal {-returncode}"
+        return "engine lost" if returncode == LOST else f"killed by signal {-returncode}"

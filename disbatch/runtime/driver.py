@@ -18,6 +18,7 @@ from disbatch.core.driver import DriverCore
 from disbatch.core.driver_events import (
     ContextOpened,
     DiskGivenUp,
+    Dismiss,
     DrainCame,
     Effect,
     Ending,
@@ -27,8 +28,10 @@ from disbatch.core.driver_events import (
     EngineLeft,
     EngineLost,
     Event,
+    Forget,
     Instant,
     ItemsCame,
+    LaunchAgain,
     Level,
     ListEnded,
     ListFailed,
@@ -42,6 +45,7 @@ from disbatch.core.driver_events import (
     Send,
     ServerLost,
     SignalCame,
+    Sweep,
     Written,
 )
 from disbatch.core.errors import PeerError
@@ -63,6 +67,7 @@ from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.launches import Launched, Launches, LaunchOrder
 from disbatch.runtime.observers import Observers, Watched
 from disbatch.runtime.publish import Publisher
+from disbatch.runtime.rescue import Rescue
 from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
@@ -104,6 +109,7 @@ class DriverShell:
         facts: RunFacts,
         observers: Observers,
         retirement: Retirement,
+        rescue: Rescue,
         drain_before_s: float | None = None,
     ) -> None:
         self._core = core
@@ -116,6 +122,7 @@ class DriverShell:
         self._status_path = files.status
         self._observers = observers
         self._retirement = retirement
+        self._rescue = rescue
         self._door = Door(kvs, facts, self._happened, log)
         self._job_end: JobEnd | None = None
         if drain_before_s is not None:
@@ -177,6 +184,7 @@ class DriverShell:
             self._command.start()
         publisher = Publisher(self._kvs, self, self._looked)
         publisher.start()
+        self._rescue.begin(self._happened, self._launches.order)
         showing = asyncio.create_task(self._show())
         ending = await self._finish_command(await self._over)
         showing.cancel()
@@ -186,6 +194,7 @@ class DriverShell:
             self._job_end.stop()
         self._writer.close(CLOSE_S)
         await self._retirement.finish(RETIRE_END_S)
+        await self._rescue.close()
         await self._launches.finish()
         await self._finish_observers(ending)
         publisher.finish()
@@ -276,6 +285,8 @@ class DriverShell:
             self._kvs.put(down_key(message.sid, message.ep), to_value(message))
         elif isinstance(effect, Reply):
             self._door.reply(effect)
+        elif isinstance(effect, Dismiss | Forget | Sweep | LaunchAgain):
+            self._rescue.carry_out(effect)
         elif isinstance(effect, Record):
             rows = effect.rows
             if self._observers:

@@ -17,14 +17,18 @@ from disbatch.core.binding import BindRule
 from disbatch.core.engine import EngineConfig, EngineCore
 from disbatch.core.engine_events import (
     NO_SLOT,
+    Deadline,
+    DieCame,
     DownCame,
     Effect,
     Ended,
     Event,
     Job,
     Kill,
+    KillAll,
     Leave,
     SetTimer,
+    SignIn,
     Spawn,
     Tell,
     TermCame,
@@ -33,20 +37,23 @@ from disbatch.core.engine_events import (
     TimerRang,
 )
 from disbatch.core.errors import MachineError, PeerError
-from disbatch.core.messages import Down, Hello, Up
+from disbatch.core.lease import heartbeat_s
+from disbatch.core.messages import Die, Down, Hello, Up
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.facts import RunFacts
-from disbatch.runtime.guard import kill_descendants
+from disbatch.runtime.guard import kill_descendants, tell_deadline
+from disbatch.runtime.line import DriverLine
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.processes import Ends, ProcessTable
 from disbatch.runtime.provision import Provision, provide
-from disbatch.runtime.settings import HEARTBEAT_S, VITALS_S
+from disbatch.runtime.settings import VITALS_S
+from disbatch.runtime.sweep import VARIABLE, nested, session_id
 from disbatch.runtime.vitals import read_vitals
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError
+from kvsstcp.values import Value
 
-CONNECT_S = 30.0
 LIFELINE_MARK = b"\0"  # behind the certificate, which is text
 
 
@@ -71,6 +78,11 @@ class EngineStart:
     bind: BindRule
     gpus: bool  # whether those of the node are divided among the slots
 
+    @property
+    def session(self) -> str:
+        """What this engine and all that it starts are found by (no secret)."""
+        return session_id(self.facts.did, self.config.sid)
+
 
 class TaskEnvironment:
     """The environment of tasks: the engine's own and what tells a task who it is (formats: Environment)."""
@@ -81,6 +93,8 @@ class TaskEnvironment:
         drops = tuple(map(os.fsencode, start.environ_drops))
         self._env = {name: value for name, value in base.items() if not (drops and name.startswith(drops))}
         self._env |= {os.fsencode(name): os.fsencode(value) for name, value in start.environ.items()}
+        outer = self._env.get(VARIABLE.encode(), b"")
+        self._env[VARIABLE.encode()] = os.fsencode(nested(start.session, os.fsdecode(outer)))
         self._env[b"DISBATCH_JOBID"] = os.fsencode(start.facts.job_id)
         self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.facts.task_name)
         self._env[b"DISBATCH_ENGINE_RANK"] = b"%d" % start.config.rank
@@ -104,10 +118,20 @@ class TaskEnvironment:
 
 
 class EngineShell:
-    def __init__(self, start: EngineStart, provision: Provision, guard_fd: int, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        start: EngineStart,
+        provision: Provision,
+        guard_fd: int,
+        deadline_fd: int,
+        log: logging.Logger,
+    ) -> None:
         self._start = start
         self._provision = provision
         self._guard_fd = guard_fd
+        self._deadline_fd = deadline_fd
+        self._client: AsyncClient | None = None
+        self._killed = 0  # how often everything was killed: what is older is not ours to report
         self._log = log
         self._core = EngineCore(provision.config)
         self._environment = TaskEnvironment(os.environb, start, provision.environ)
@@ -129,35 +153,53 @@ class EngineShell:
         if certificate is None:
             certificate = _read_certificate(start.lifeline_fd)
         self._loop.add_reader(start.lifeline_fd, self._end, "the driver is gone", 3)
-        self._client = await AsyncClient.connect(
-            start.addresses, token=start.token, certificate_pem=certificate or None, timeout_s=CONNECT_S
-        )
         self._up = up_key(start.facts.did)
-        self._tell(self._core.hello(_now()))
-        listener = asyncio.create_task(self._listen())
-        heart = asyncio.create_task(self._beat())
-        code = await self._over
-        for task in (listener, heart):
-            task.cancel()
-        with contextlib.suppress(KvsError, OSError):
-            await self._client.close()
-        return code
+        lease_s = start.config.lease_s
+        line = DriverLine(start.addresses, start.token, certificate or None, lease_s, self._log)
+        connection = asyncio.create_task(self._stay_connected(line))
+        heart = asyncio.create_task(self._beat(heartbeat_s(lease_s)))
+        await asyncio.wait((self._over, connection), return_when=asyncio.FIRST_COMPLETED)
+        if connection.done() and not self._over.done():
+            connection.result()  # raises the reason why there will be no connection any more
+        heart.cancel()
+        if self._client is not None:
+            with contextlib.suppress(KvsError, OSError):
+                await self._client.close()
+        connection.cancel()
+        return await self._over
 
-    async def _listen(self) -> None:
-        key = down_key(self._start.config.sid, self._core.ep)
-        try:
-            while True:
-                message = from_value(await self._client.get(key))
-                if isinstance(message, Down):
-                    self._happened(DownCame(message))
-                else:
-                    self._end("the driver holds this engine as lost", 3)
-        except (KvsError, PeerError, OSError) as error:
-            self._end(f"the connection to the driver is gone ({error})", 3)
-
-    async def _beat(self) -> None:
+    async def _stay_connected(self, line: DriverLine) -> None:
+        """Signs in, and again on a new connection whenever one has broken or a new session begins."""
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
+            client = await line.connect()
+            try:
+                hello = self._core.hello(_now())
+                # asked for before the hello: the server then knows whose connection it was when it breaks
+                first = asyncio.ensure_future(client.get(down_key(hello.sid, hello.ep)))
+                await asyncio.sleep(0)
+                self._client = client
+                self._tell(hello)
+                await self._listen(client, first, down_key(hello.sid, hello.ep))
+            except (KvsError, PeerError, OSError) as error:
+                if self._over.done():
+                    return
+                self._log.warning("the connection to the driver is gone: %s", error)
+            finally:
+                self._client = None
+                client.abort()
+
+    async def _listen(self, client: AsyncClient, first: "asyncio.Future[Value]", key: bytes) -> None:
+        message = from_value(await first)
+        while True:
+            if isinstance(message, Down):
+                self._happened(DownCame(message))
+            elif isinstance(message, Die):
+                self._happened(DieCame(message))
+            message = from_value(await client.get(key))
+
+    async def _beat(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
             self._happened(Tick())
 
     def _some_ended(self) -> None:
@@ -172,7 +214,11 @@ class EngineShell:
         failed: Ends = self._carry_out(self._core.handle(_now(), event))
         if failed:
             # in a later turn: the connection has to be heard between thousands of spawns that fail
-            self._loop.call_soon(self._happened, Ended(failed))
+            self._loop.call_soon(self._failed, self._killed, failed)
+
+    def _failed(self, killed: int, failed: Ends) -> None:
+        if killed == self._killed:
+            self._happened(Ended(failed))
 
     def _carry_out(self, effects: list[Effect]) -> Ends:
         for effect in effects:
@@ -193,17 +239,35 @@ class EngineShell:
             elif isinstance(effect, Kill):
                 self._log.info("running tasks get %s", "KILL" if effect.hard else "TERM")
                 self._table.kill(signal.SIGKILL if effect.hard else signal.SIGTERM)
+            elif isinstance(effect, Deadline):
+                tell_deadline(self._deadline_fd, effect.at_s)
+            elif isinstance(effect, KillAll):
+                self._kill_all(effect.why)
+            elif isinstance(effect, SignIn):
+                if self._client is not None:
+                    self._client.abort()
             elif isinstance(effect, Leave):
                 self._end("all said and done", 0)
         return self._table.take_failed()
 
     def _tell(self, message: Hello | Up) -> None:
-        """Sends a message to the driver; now and then it says as well how this node is."""
+        """Sends a message to the driver; now and then it says as well how this node is. Without a connection there is
+        nothing to do: the next hello says it all."""
+        if self._client is None:
+            return
         now = _now()
         if now >= self._vitals_due:
             self._vitals_due = now + VITALS_S
             message = message._replace(vitals=read_vitals())
-        self._client.put(self._up, to_value(message))
+        with contextlib.suppress(KvsError):
+            self._client.put(self._up, to_value(message))
+
+    def _kill_all(self, why: str) -> None:
+        self._log.error("everything that runs here is killed: %s", why)
+        self._killed += 1
+        self._table.kill(signal.SIGKILL)
+        kill_descendants()
+        self._table.forget()
 
     def _ring(self, name: TimerName) -> None:
         del self._timers[name]
@@ -246,14 +310,16 @@ def _provide(start: EngineStart, log: logging.Logger) -> Provision:
     return provision
 
 
-def engine_process(start: EngineStart, guard_fd: int) -> int:
+def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
     """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
     log = open_log(start.log, start.facts.loglevel, "engine")
     try:
         provision = _provide(start, log)
         # Not asyncio.run, which waits for its threads at the end: one may still be asking a name server that does not
         # answer for an address of the driver that was not needed. The process ends by os._exit.
-        return asyncio.new_event_loop().run_until_complete(EngineShell(start, provision, guard_fd, log).run())
+        return asyncio.new_event_loop().run_until_complete(
+            EngineShell(start, provision, guard_fd, deadline_fd, log).run()
+        )
     except (KvsError, MachineError, OSError) as error:
         log.error("this engine cannot work: %s", error)
         print(f"this engine cannot work: {error}", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ class RunFacts:
     folder: str  # absolute: where the driver, and so every task, was started
     grace_s: float
     loglevel: str
+    lease_s: float = 300.0
 
     @property
     def info_path(self) -> str:

@@ -2,20 +2,27 @@
 
 An engine is two processes. The guard waits for the engine proper and, when that dies of whatever cause, kills all
 that it left; the engine notices the guard's death by a pipe and does the same. Both are subreapers, so nothing that a
-task started escapes by detaching itself.
+task started escapes by detaching itself. The guard also keeps the engine's deadline: an engine that was stopped, or
+hangs, when its lease ends cannot kill its tasks by itself.
 """
 
 import contextlib
 import ctypes
 import os
+import select
 import signal
+import struct
 import time
 from collections.abc import Callable
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+CLOCK_BOOTTIME = 7  # linux/time.h; goes on while a machine is suspended
+TFD_TIMER_ABSTIME = 1  # linux/timerfd.h
 KILL_ROUNDS = 200  # a kill loop against something that forks faster than it is killed has to end some day
 ROUND_S = 0.005
+LEASE_OVER = 75  # exit code of a guard that had to kill its engine at the end of the lease
+_DEADLINE = struct.Struct("d")
 
 
 def become_subreaper() -> None:
@@ -23,36 +30,82 @@ def become_subreaper() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def run_guarded(engine: Callable[[int], int]) -> int:
-    """Forks; the child runs `engine(guard_fd)` and exits with what it returns, this process guards it.
+def run_guarded(engine: Callable[[int, int], int], name: bytes) -> int:
+    """Forks; the child runs `engine(guard_fd, deadline_fd)` and exits with what it returns, this process guards it.
 
-    `guard_fd` is readable (end of file) once the guard is dead. Returns the engine's exit code (negative: the signal
-    that killed it). To be called before any thread or event loop exists.
+    `guard_fd` is readable (end of file) once the guard is dead; `deadline_fd` is for `tell_deadline`. `name` is what
+    both processes are called. Returns the engine's exit code (negative: the signal that killed it; LEASE_OVER). To be
+    called before any thread or event loop exists.
     """
     become_subreaper()
+    _prctl(PR_SET_NAME, ctypes.create_string_buffer(name))
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    deadlines, deadlines_w = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         os.close(write_end)
+        os.close(deadlines)
         code = 70
         try:
             _prctl(PR_SET_CHILD_SUBREAPER, 1)  # it is not inherited
-            code = engine(read_end)
+            code = engine(read_end, deadlines_w)
         finally:
             os._exit(code)
     os.close(read_end)
+    os.close(deadlines_w)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # the driver decides; the engine obeys it or loses it
-    status = 0
-    while True:
-        try:
-            found, status = os.waitpid(-1, 0)
-        except InterruptedError:
-            continue
-        if found == pid:
-            break
+    over = _watch(pid, deadlines)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     kill_descendants()
-    return os.waitstatus_to_exitcode(status)
+    return LEASE_OVER if over else code
+
+
+def tell_deadline(deadline_fd: int, at_s: float | None) -> None:
+    """To the guard: kill everything at this moment of CLOCK_BOOTTIME, unless another one is told before."""
+    with contextlib.suppress(OSError):  # the guard is dead: this process learns of it by its other pipe
+        os.write(deadline_fd, _DEADLINE.pack(at_s or 0.0))
+
+
+def _watch(pid: int, deadlines: int) -> bool:
+    """Returns when the engine has ended (not reaped yet); True when that was our doing, as its lease was over."""
+    timer = _Timer()
+    engine = os.pidfd_open(pid)
+    poll = select.poll()
+    for fd in (engine, deadlines, timer.fd):
+        poll.register(fd, select.POLLIN)
+    over = False
+    while True:
+        ready = dict(poll.poll())
+        if engine in ready:
+            return over
+        if deadlines in ready:
+            data = os.read(deadlines, 65536 - 65536 % _DEADLINE.size)
+            if data:
+                timer.set(_DEADLINE.unpack(data[-_DEADLINE.size :])[0])
+            else:
+                poll.unregister(deadlines)
+        elif timer.fd in ready:
+            over = True
+            poll.unregister(timer.fd)
+            os.kill(pid, signal.SIGKILL)  # first of all: it must start nothing more
+
+
+class _Timer:
+    """A timerfd: `select` counts a clock that stands still while the machine is suspended."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.fd: int = self._libc.timerfd_create(CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+
+    def set(self, at_s: float) -> None:
+        """Rings at that moment, at once when it is past; never for 0."""
+        seconds = int(at_s)
+        moment = (ctypes.c_long * 4)(0, 0, seconds, int((at_s - seconds) * 1e9))
+        if self._libc.timerfd_settime(self.fd, TFD_TIMER_ABSTIME, ctypes.byref(moment), None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
 
 
 def kill_descendants() -> None:
@@ -67,11 +120,16 @@ def kill_descendants() -> None:
 
 
 def _descendants() -> list[int]:
-    import psutil  # 40 ms, and only needed when a task has left something behind
-
-    with contextlib.suppress(psutil.Error):
-        return [p.pid for p in psutil.Process().children(recursive=True)]
-    return []
+    found, open_ends = [], [os.getpid()]
+    while open_ends:
+        pid = open_ends.pop()
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children") as file:
+                    below = [int(child) for child in file.read().split()]
+                found += below
+                open_ends += below
+    return found
 
 
 def _reap_children() -> bool:
@@ -84,8 +142,8 @@ def _reap_children() -> bool:
     return True
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: "int | ctypes.Array[ctypes.c_char]") -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if libc.prctl(option, ctypes.c_ulong(value) if isinstance(value, int) else value, 0, 0, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"prctl({option}): {os.strerror(error)}")

@@ -30,6 +30,9 @@ class Kvs(Protocol):
 
     def subscribe(self, key: bytes, callback: Callable[[Value], None]) -> None: ...
 
+    def drop(self, key: bytes) -> None:
+        """Forgets what waits under a key that nobody reads any more, where the server can."""
+
     def publish(self, key: bytes, value: Value) -> None:
         """Keeps one newest value under the key, for viewers."""
 
@@ -63,6 +66,7 @@ class EmbeddedKvs:
         self.subscribe = self._server.local.subscribe
         self.publish = self._server.local.replace
         self.watch = self._server.local.on_lost
+        self.drop = self._server.local.drop
 
     def show(self, key: bytes, value: Value) -> None:
         self._server.local.put(key, value)
@@ -101,6 +105,9 @@ class ExternalKvs:
 
     def subscribe(self, key: bytes, callback: Callable[[Value], None]) -> None:
         self._run(self._deliver(key, callback))
+
+    def drop(self, key: bytes) -> None:
+        """A few messages of a broken connection stay with the server until it ends: old ones cannot drop."""
 
     def publish(self, key: bytes, value: Value) -> None:
         with contextlib.suppress(asyncio.QueueFull):

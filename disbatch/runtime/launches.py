@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from disbatch.core.failures import last_line
+from disbatch.runtime.guard import LEASE_OVER
 
 AT_ONCE = (
     32  # launchers that have not brought their engine in yet; more would overload the host that starts them
@@ -196,6 +197,8 @@ def _readable(fd: int) -> bool:
 
 def how_it_ended(code: int) -> str:
     """An exit code, or what `fork_engine` makes of a signal, in words."""
+    if code == LEASE_OVER:
+        return "it did not move when its lease ended, and its guard killed it"
     number = -code if code < 0 else code - 128
     with contextlib.suppress(ValueError):
         return f"killed by {signal.Signals(number).name}"

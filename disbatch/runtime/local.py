@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
+from functools import partial
 
 from disbatch.runtime.engine import EngineStart, engine_process
 from disbatch.runtime.guard import run_guarded
+from disbatch.runtime.sweep import process_name
 
 
 def fork_engine(start: EngineStart, close_fds: tuple[int, ...]) -> int:
@@ -28,7 +30,7 @@ def fork_engine(start: EngineStart, close_fds: tuple[int, ...]) -> int:
             os.close(fd)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
-        code = run_guarded(lambda guard_fd: engine_process(start, guard_fd))
+        code = run_guarded(partial(engine_process, start), process_name(start.session))
         code = code if code >= 0 else 128 - code
     finally:
         os._exit(code)

@@ -330,6 +330,20 @@ class ProcessTable:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signum)
 
+    def forget(self) -> None:
+        """Everything was killed and reaped: what is left of it here are descriptors."""
+        for fd in [*self._watched]:
+            self._forget(fd)
+            os.close(fd)
+        for child in self._children.values():
+            if not child.watched:
+                for fd in child.fds:
+                    os.close(fd)
+        self._children.clear()
+        self._lingering.clear()
+        self._unwatched.clear()
+        self._failed.clear()
+
     def close(self) -> None:
         """Closes every descriptor. What still runs is not waited for: see `kill_descendants`."""
         for fd in [*self._watched]:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from disbatch.core.binding import BindRule
@@ -15,6 +16,7 @@ from disbatch.core.engine import EngineConfig
 from disbatch.runtime.engine import EngineStart, engine_process
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import run_guarded
+from disbatch.runtime.sweep import process_name
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Address, read_info
 
@@ -41,7 +43,14 @@ def main() -> int:
         print(f"this node does not see the files of the run: {error}", file=sys.stderr)
         return 3
     start = EngineStart(
-        config=EngineConfig(os.urandom(8).hex(), order["rank"], order["node"], order["slots"], facts.grace_s),
+        config=EngineConfig(
+            os.urandom(8).hex(),
+            order["rank"],
+            order["node"],
+            order["slots"],
+            facts.grace_s,
+            lease_s=facts.lease_s,
+        ),
         facts=facts,
         addresses=(*_hinted(os.environ, info.port), *info.addresses),
         token=info.token,
@@ -54,7 +63,7 @@ def main() -> int:
         bind=BindRule(*order["bind"]),
         gpus=order["gpus"],
     )
-    code = run_guarded(lambda guard_fd: engine_process(start, guard_fd))
+    code = run_guarded(partial(engine_process, start), process_name(start.session))
     return code if code >= 0 else 128 - code
 
 

@@ -13,6 +13,7 @@ from disbatch.contexts import slurm
 from disbatch.contexts.base import Allocation
 from disbatch.contexts.jobend import KILL_WAIT_QUESTION, bounded_grace, check_drain, kill_wait_s
 from disbatch.core.errors import UsageError
+from disbatch.core.losses import LossPolicy
 from disbatch.runtime.contextsettings import ContextSettings, ask, context_settings, no_context
 from disbatch.runtime.mailsettings import MailSettings, mail_settings
 from kvsstcp.errors import KvsError
@@ -21,7 +22,8 @@ from kvsstcp.infofile import Info, info_from_argument, info_from_environment
 GRACE_S = (
     5.0  # between TERM and KILL: enough to flush a file, short enough for somebody who waits at a terminal
 )
-HEARTBEAT_S = 30.0  # a tenth of the default lease (session page, 14)
+LEASE_S = 300.0  # longer than most outages of a network, shorter than the patience of somebody who watches a silent node
+LOST_LIMIT = 3  # a task that has taken three engines with it is not given a fourth
 KILL_WAIT_CALL_S = (
     5.0  # for Slurm to say how long it waits before KILL: nice to know, and no reason to start late
 )
@@ -69,6 +71,7 @@ class RunSettings:
     force_resume: bool
     exit_code: bool  # -e
     fail_fast: bool
+    losses: LossPolicy
     status_header: bool
     usage: bool  # whether a usage file is written
     logfile: str | None
@@ -115,6 +118,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         force_resume=options.force_resume,
         exit_code=options.exit_code,
         fail_fast=options.fail_fast,
+        losses=LossPolicy(options.lease or LEASE_S, options.on_lost, options.lost_limit or LOST_LIMIT),
         status_header=options.status_header,
         usage=not options.no_usage,
         logfile=options.logfile,

@@ -34,6 +34,7 @@ from disbatch.runtime.mailsettings import PASSWORD_VARIABLE
 from disbatch.runtime.observers import Observer, Observers
 from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.requeue import first_words
+from disbatch.runtime.rescue import Rescue
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
@@ -95,6 +96,7 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
         folder=os.getcwd(),
         grace_s=settings.grace_s,
         loglevel=settings.loglevel,
+        lease_s=settings.losses.lease_s,
     )
     write_script(facts)
     try:
@@ -131,6 +133,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         settings.exit_code,
         settings.startup_only,
         usage=settings.usage,
+        losses=settings.losses,
     )
     core = DriverCore(config, resume.judge if resume else None)
     feed = None
@@ -138,6 +141,8 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
     observers = _observers(settings)
     retirement = _retirement(stage, log, view)
+    nodes = dict(enumerate(settings.context.allocation.nodes))
+    rescue = Rescue(stage.facts, settings.context, nodes, kvs, log)
     shell = DriverShell(
         core,
         stage.source,
@@ -149,6 +154,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         stage.facts,
         observers,
         retirement,
+        rescue,
         settings.drain_before_s,
     )
     try:
@@ -231,7 +237,9 @@ def _start_engine(
     name = socket.gethostname()
     label = stage.settings.context.label
     start = EngineStart(
-        config=EngineConfig(os.urandom(8).hex(), rank, name, node.slots, stage.facts.grace_s),
+        config=EngineConfig(
+            os.urandom(8).hex(), rank, name, node.slots, stage.facts.grace_s, lease_s=stage.facts.lease_s
+        ),
         facts=stage.facts,
         addresses=stage.server.near,
         token=stage.server.token,

@@ -85,6 +85,13 @@ def processes_of(mark: str) -> list[int]:
     return found
 
 
+def read_environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
 def command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
@@ -260,6 +267,14 @@ class Bench:
     def done(self, name: str = "run_status.txt") -> list[int]:
         """Ids of the tasks that have a line, sorted; per-engine commands and barriers are none."""
         return sorted(r.task_id for r in self.rows(name) if r.flags[3] != "P" and r.flags[0] not in "BC")
+
+    def task_pids(self) -> set[int]:
+        """Process ids of the tasks of this bench that run now: of their bash, not of what that has started."""
+        return {
+            pid
+            for pid in processes_of(str(self.path.parent))
+            if command_line(pid).startswith("/bin/bash -c") and b"DISBATCH_TASKID=" in read_environ(pid)
+        }
 
     def left_running(self) -> list[str]:
         return [command_line(pid) for pid in processes_of(str(self.path.parent))]

@@ -18,8 +18,12 @@ from disbatch.core.driver_events import (
     Record,
     Say,
     Send,
+    Sweep,
+    Swept,
+    Tick,
     Written,
 )
+from disbatch.core.losses import LossPolicy
 from disbatch.core.messages import NO_MEANS, Down, Hello, Means, Report, Up
 from disbatch.core.model import NO_REPEAT, Barrier, Item, Outcome, PerEngine, PerEngineWhen, Task
 from disbatch.core.taskfile import TaskStream
@@ -60,9 +64,18 @@ class Driver:
     """A DriverCore under test: keeps what it said, writes at once unless told not to, checks itself each time."""
 
     def __init__(
-        self, *, fail_fast: bool = False, judge: Judge | None = None, writes: bool = True, waits: bool = False
+        self,
+        *,
+        fail_fast: bool = False,
+        judge: Judge | None = None,
+        writes: bool = True,
+        waits: bool = False,
+        losses: LossPolicy | None = None,
+        sweeps: bool = True,
     ) -> None:
-        self.core = DriverCore(DriverConfig("did", "vm", 99, fail_fast, waits=waits), judge)
+        config = DriverConfig("did", "vm", 99, fail_fast, waits=waits, losses=losses or LossPolicy())
+        self.core = DriverCore(config, judge)
+        self.sweeps = sweeps  # answer each Sweep with Swept, nothing being left
         self.now_s = 0.0
         self.writes = writes  # answer each Record with Written
         self.effects: list[Effect] = []
@@ -86,6 +99,9 @@ class Driver:
                 self.unwritten.append(effect.batch)
         if self.writes:
             self.write()
+        for effect in effects:
+            if isinstance(effect, Sweep) and self.sweeps:
+                self.happens(Swept(effect.sid, True))
         return effects
 
     def write(self) -> None:
@@ -171,6 +187,12 @@ class Driver:
 
     def exits(self, rank: int = 0, why: str = "killed by SIGKILL") -> None:
         self.happens(EngineExited(rank, why))
+
+    def ticks(self, seconds: float) -> None:
+        """Time passes, with a tick each tenth of a second."""
+        for _ in range(round(seconds * 10)):
+            self.now_s += 0.1
+            self.happens(Tick())
 
     # -- what came of it
 

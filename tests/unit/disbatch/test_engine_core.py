@@ -41,6 +41,7 @@ class Engine:
         self.core = EngineCore(EngineConfig("s", 0, "n", slots, 5.0))
         self.hello = self.core.hello(0.0)
         self.effects: list[Effect] = []
+        self.seq = 0
         if setup is not None:
             self.down(setup=setup)
 
@@ -60,7 +61,10 @@ class Engine:
     ) -> list[Effect]:
         handed = tuple(Handed(i, attempt, i + 1, -1, b"task %d" % i) for i in tasks)
         sid = more.pop("sid", "s")
-        message = Down("d", sid, self.core.ep if ep is None else ep, 1, ack, 0.0, handed, stop=stop, **more)
+        self.seq += 1
+        message = Down(
+            "d", sid, self.core.ep if ep is None else ep, self.seq, ack, 0.0, handed, stop=stop, **more
+        )
         return self.happens(DownCame(message))
 
     def ends(self, *slots: int, code: int = 0, seconds: float = 1.0) -> list[Effect]:

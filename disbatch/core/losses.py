@@ -1,0 +1,204 @@
+"""Engines that are lost: when the driver says so, when their tasks are free again, and what is started in their place.
+
+Part of the driver core. Lost is a session when its engine's process is gone, when its lease has run out unanswered, or
+when the engine itself has begun another one. Its tasks are free only when none of them can still be running: its
+engine says so, its node was swept, or the lease has passed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from disbatch.core import notices
+from disbatch.core.books import Books, Run
+from disbatch.core.driver_events import (
+    EngineExited,
+    EngineLost,
+    Event,
+    Forget,
+    Instant,
+    LaunchAgain,
+    Sweep,
+    Swept,
+    Tick,
+)
+from disbatch.core.fleet import GONE, Engine, EngineState
+from disbatch.core.lease import heartbeat_s, margin_s
+from disbatch.core.model import LOST, NOT_STARTED, Outcome
+from disbatch.core.outbox import Outbox
+from disbatch.core.status import task_record
+
+SWEEP_S = 15.0  # an answer to a sweep that has not come by then never will
+AGAIN_S = (1.0, 4.0, 16.0)  # after so long a lost engine's node gets another one; after these it gets none
+WORKED_S = 600.0  # an engine that lived so long was no failure to start: its node is worth all attempts again
+
+OnLost = Literal["rerun", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossPolicy:
+    """What becomes of tasks whose engine was lost. `limit` is of lost attempts, after which a task is given up."""
+
+    lease_s: float = 300.0
+    on_lost: OnLost = "rerun"
+    limit: int = 3
+
+
+class Losses:
+    def __init__(self, policy: LossPolicy, books: Books, outbox: Outbox, run: Run) -> None:
+        self._policy = policy
+        self._books = books
+        self._outbox = outbox
+        self._run = run
+        self._lost_sids: set[str] = set()
+        self._lingering: dict[str, Engine] = {}  # lost, and their tasks may still run, by session
+        self._again: list[tuple[float, Engine]] = []  # when to start another engine in place of which
+        self._failures: dict[
+            tuple[str, str], int
+        ] = {}  # by node and context: engines lost without having worked
+        self._last_tick: float | None = None
+        self._patience_until = 0.0
+
+    def handle(self, now: Instant, event: Event) -> None:
+        _HANDLERS[type(event)](self, now, event)
+
+    # -- what others ask
+
+    def is_lost(self, sid: str) -> bool:
+        return sid in self._lost_sids
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether some node is being swept: what it brings to light is worth waiting for."""
+        return any(engine.sweeping for engine in self._lingering.values())
+
+    def hoping(self, now: Instant) -> bool:
+        """Whether an engine may still come, or come back, where none is left."""
+        return bool(self._again) or any(
+            engine.state is EngineState.LOST and not engine.exited and now.mono_s < engine.hope_until
+            for engine in self._books.fleet.engines.values()
+        )
+
+    def lose(self, now: Instant, engine: Engine, why: str, *, killed: bool) -> None:
+        """The session is over; nothing that it says counts from now on. `killed`: nothing of it runs any more."""
+        running = engine.busy if engine.sid else None
+        engine.move(EngineState.LOST)
+        self._outbox.add(EngineLost(engine.rank, engine.node, engine.label, running, why))
+        self._outbox.say(notices.engine_lost(engine.node, running, why), level="error")
+        if not engine.sid:
+            return
+        self._lost_sids.add(engine.sid)
+        self._books.fleet.by_sid.pop(engine.sid, None)
+        self._outbox.add(Forget(engine.sid, engine.ep))
+        engine.hope_until = now.mono_s + self._policy.lease_s + margin_s(self._policy.lease_s)
+        if killed:
+            self._release(now, engine)
+        else:
+            self._lingering[engine.sid] = engine
+            engine.sweeping = True
+            self._outbox.add(Sweep(engine.rank, engine.sid))
+
+    def returned(self, now: Instant, old: Engine) -> None:
+        """The engine itself has begun another session: it has killed all that was of this one."""
+        if old.state not in GONE:
+            self.lose(now, old, "its lease had run out", killed=True)
+        elif old.sid in self._lingering:
+            self._release(now, old)
+
+    # -- events
+
+    def exited(self, now: Instant, event: EngineExited) -> None:
+        engine = self._books.fleet.engines[event.rank]
+        if engine.exited:
+            return
+        engine.exited = True
+        if engine.state is EngineState.STOPPED:
+            return
+        if engine.state is not EngineState.LOST:
+            self.lose(now, engine, event.why, killed=False)
+        self._start_again(now, engine)
+
+    def _start_again(self, now: Instant, engine: Engine) -> None:
+        """Another engine for that node, some time later, unless too many were lost there, or none ever came up."""
+        place = (engine.node, engine.label)
+        if now.mono_s - engine.launched_at >= WORKED_S:
+            self._failures.pop(place, None)
+        failures = self._failures.get(place, 0)
+        wanted = engine.ours and not engine.stop and not self._run.ending_or_done
+        if wanted and (engine.sid or failures) and failures < len(AGAIN_S):
+            self._failures[place] = failures + 1
+            self._again.append((now.mono_s + AGAIN_S[failures], engine))
+
+    def _swept(self, now: Instant, event: Swept) -> None:
+        engine = self._lingering.get(event.sid)
+        if engine is None:
+            return
+        engine.sweeping = False
+        if event.clean or now.mono_s >= engine.promise:
+            self._release(now, engine)
+        else:
+            seconds = engine.promise - now.mono_s
+            self._outbox.say(notices.not_swept(engine.node, len(engine.held), seconds), level="warning")
+
+    def _tick(self, now: Instant, event: Tick) -> None:
+        lease_s = self._policy.lease_s
+        if self._last_tick is not None and now.mono_s - self._last_tick > lease_s / 4:
+            # we were held up ourselves: what engines said meanwhile has to be heard first
+            self._patience_until = now.mono_s + heartbeat_s(lease_s)
+        self._last_tick = now.mono_s
+        if now.mono_s >= self._patience_until:
+            for engine in [*self._books.fleet.by_sid.values()]:
+                if engine.state not in GONE and engine.promise <= now.mono_s:
+                    self.lose(now, engine, f"no word from it for {lease_s:g} s (--lease)", killed=False)
+        for engine in [*self._lingering.values()]:
+            if engine.promise + (SWEEP_S if engine.sweeping else 0.0) <= now.mono_s:
+                self._release(now, engine)
+        self._launch_again(now)
+
+    def _launch_again(self, now: Instant) -> None:
+        due = [engine for at_s, engine in self._again if at_s <= now.mono_s]
+        if not due:
+            return
+        self._again = [each for each in self._again if each[0] > now.mono_s]
+        fleet = self._books.fleet
+        for engine in due:
+            if not self._run.ending_or_done:
+                rank = fleet.next_rank
+                fleet.launched(rank, engine.node, engine.slots, engine.label, engine.retires)
+                fleet.engines[rank].launched_at, fleet.engines[rank].ours = now.mono_s, True
+                self._outbox.add(LaunchAgain(rank, engine.rank))
+                self._outbox.say(notices.started_again(engine.node))
+
+    # -- the tasks
+
+    def _release(self, now: Instant, engine: Engine) -> None:
+        """Nothing of the session can run any more: its tasks are for others, or given up."""
+        self._lingering.pop(engine.sid, None)
+        engine.sweeping = False
+        may_have_run = [*engine.held]
+        if self._policy.on_lost == "rerun":
+            may_have_run = may_have_run[: engine.slots]  # engines start what they hold in order
+        for task_id in may_have_run:
+            entry = self._books.ledger.current((task_id, engine.held[task_id]), engine.sid)
+            if entry is None:
+                continue
+            entry.lost += 1
+            if self._policy.on_lost == "fail" or entry.lost >= self._policy.limit:
+                del engine.held[task_id]
+                engine.context.charged -= 1
+                self._books.ledger.finish(entry, failed=True)
+                text = f"disBatch: its engine was lost ({notices.times(entry.lost)})"
+                outcome = Outcome(NOT_STARTED, LOST, 0.0, now.wall_s, now.wall_s, 0, "", 0, text, 0.0, 0)
+                self._books.recorder.rows.append(task_record(entry.task, engine.node, outcome))
+                self._books.failures.add(task_id, LOST, text)
+                self._run.task_failed()
+        if self._books.recorder.rows:
+            self._outbox.add(self._books.recorder.seal(None, 0))
+        self._books.give_back(engine, list(engine.held.items()))
+
+
+_HANDLERS: dict[type, Callable[..., None]] = {
+    EngineExited: Losses.exited,
+    Swept: Losses._swept,
+    Tick: Losses._tick,
+}

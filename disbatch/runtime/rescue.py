@@ -1,0 +1,113 @@
+"""What lost engines need from whoever launched them: a word where they still listen, a sweep, another in their place."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Coroutine
+
+from disbatch.core.driver_events import Dismiss, Event, Forget, LaunchAgain, Sweep, Swept, Tick
+from disbatch.core.lease import tick_s
+from disbatch.core.messages import Die
+from disbatch.core.model import NodeSpec
+from disbatch.runtime.bus import down_key, to_value
+from disbatch.runtime.contextsettings import ContextSettings
+from disbatch.runtime.facts import RunFacts
+from disbatch.runtime.hosting import launch_orders
+from disbatch.runtime.kvs import Kvs
+from disbatch.runtime.launches import LaunchOrder
+from disbatch.runtime.remote import program_root
+from disbatch.runtime.sweep import session_id, sweep, sweep_argv
+
+SWEEP_S = 10.0  # a node that has not answered by then is not there
+
+
+class Rescue:
+    """For the engines of the driver's own context. It also has the clock by which leases end."""
+
+    def __init__(
+        self,
+        facts: RunFacts,
+        context: ContextSettings,
+        nodes: dict[int, NodeSpec],
+        kvs: Kvs,
+        log: logging.Logger,
+    ) -> None:
+        self._facts = facts
+        self._context = context
+        self._nodes = nodes  # by rank
+        self._kvs = kvs
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, tell: Callable[[Event], None], order: Callable[[LaunchOrder], None]) -> None:
+        """`tell` takes what happens, `order` starts an engine."""
+        self._tell = tell
+        self._order = order
+        self._run(self._tick(tick_s(self._facts.lease_s)))
+
+    def carry_out(self, effect: Dismiss | Forget | Sweep | LaunchAgain) -> None:
+        if isinstance(effect, Dismiss):
+            self._kvs.put(down_key(effect.sid, effect.ep), to_value(Die(effect.sid)))
+        elif isinstance(effect, Forget):
+            self._kvs.drop(down_key(effect.sid, effect.ep))
+        elif isinstance(effect, Sweep):
+            self._run(self._sweep(effect))
+        else:
+            self._launch_again(effect)
+
+    async def _tick(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            self._tell(Tick())
+
+    def _launch_again(self, effect: LaunchAgain) -> None:
+        node = self._nodes[effect.rank] = self._nodes[effect.like]
+        label = self._context.label
+        (order,) = launch_orders(self._facts, self._context, label, [(effect.rank, node)])
+        self._order(order)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sweep(self, effect: Sweep) -> None:
+        node = self._nodes.get(effect.rank)  # None: launched by a context process, which we cannot ask
+        session = session_id(self._facts.did, effect.sid)
+        if node is None:
+            clean = False
+        elif self._context.scheduler.is_local(node.name):
+            clean = await asyncio.to_thread(sweep, session)
+        else:
+            clean = await self._sweep_there(node, session)
+        self._log.info(
+            "swept what was left of engine %d: %s", effect.rank, "done" if clean else "not possible"
+        )
+        self._tell(Swept(effect.sid, clean))
+
+    async def _sweep_there(self, node: NodeSpec, session: str) -> bool:
+        scheduler = self._context.scheduler
+        argv = scheduler.launch_argv(node, self._facts.folder, sweep_argv(session, program_root()))
+        environ = scheduler.launch_environ(os.environ, self._context.launcher_environ)
+        nothing = asyncio.subprocess.DEVNULL
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, env=environ, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+            )
+        except OSError as error:
+            self._log.warning("cannot start %s: %s", argv[0], error)
+            return False
+        try:
+            return await asyncio.wait_for(process.wait(), SWEEP_S) == 0
+        except TimeoutError:
+            return False
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
