@@ -4,6 +4,7 @@ It does not reconnect by itself: who holds it learns of the end by `lost` and de
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Sequence
 
@@ -201,7 +202,7 @@ class _Race:
             elif error is None:
                 _abort(task.result())
             elif isinstance(error, OSError | KvsError):
-                self._failed[address] = str(error)
+                self._failed[address] = _reason(error)
             else:
                 raise error
         return winner
@@ -227,6 +228,13 @@ class _Race:
             except (OSError, KvsError, asyncio.CancelledError):
                 pass
         self._tasks.clear()
+
+
+def _reason(error: BaseException) -> str:
+    """asyncio names the address once more, with it only the number of what is wrong."""
+    if isinstance(error, OSError) and error.errno and "Connect call failed" in str(error):
+        return os.strerror(error.errno)
+    return str(error)
 
 
 def _abort(link: Link) -> None:

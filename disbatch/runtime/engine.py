@@ -51,7 +51,7 @@ from disbatch.runtime.settings import VITALS_S
 from disbatch.runtime.sweep import VARIABLE, nested, session_id
 from disbatch.runtime.vitals import read_vitals
 from kvsstcp.aclient import AsyncClient
-from kvsstcp.errors import KvsError
+from kvsstcp.errors import ConnectionFailed, KvsError
 from kvsstcp.values import Value
 
 LIFELINE_MARK = b"\0"  # behind the certificate, which is text
@@ -321,8 +321,11 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
             EngineShell(start, provision, guard_fd, deadline_fd, log).run()
         )
     except (KvsError, MachineError, OSError) as error:
-        log.error("this engine cannot work: %s", error)
-        print(f"this engine cannot work: {error}", file=sys.stderr, flush=True)
+        words = f"this engine cannot work: {error}"
+        if isinstance(error, ConnectionFailed):
+            words += "; --use-address HOST:PORT tells disBatch at which of its addresses this node finds it"
+        log.error(words)
+        print(words, file=sys.stderr, flush=True)
         return 3
     finally:
         used = os.times()

@@ -6,13 +6,12 @@ Launchers are started a few dozen at a time, what they say is kept for the user,
 import asyncio
 import contextlib
 import os
-import re
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from disbatch.core.failures import last_line
+from disbatch.contexts import launchwords
 from disbatch.runtime.guard import LEASE_OVER
 
 AT_ONCE = (
@@ -44,10 +43,6 @@ class LaunchOrder:
     label: str
     argv: tuple[str, ...]
     environ: Mapping[str, str]
-
-
-# What srun adds of its own to the last words of what it has started.
-_END_OF_STEP = re.compile(r"^srun: error: \S+: tasks? [0-9,-]+: .*$", re.MULTILINE)
 
 
 class _Process:
@@ -156,9 +151,9 @@ class Launches:
         self._close_stdin(process)
         self._settled(process)
         del self._processes[process.rank]
-        why = how_it_ended(code)
-        words = last_line(_END_OF_STEP.sub("", process.said.decode("utf-8", "replace")))
-        self._exited(process.rank, f"{why}: {words}" if words else why)
+        how = how_it_ended(code)
+        words = launchwords.why(process.said.decode("utf-8", "replace"))
+        self._exited(process.rank, f"{words} ({how})" if words else how)
         self._start_more()
         if not self._processes:
             self._all_gone.set()
@@ -202,4 +197,4 @@ def how_it_ended(code: int) -> str:
     number = -code if code < 0 else code - 128
     with contextlib.suppress(ValueError):
         return f"killed by {signal.Signals(number).name}"
-    return f"its process ended with exit code {code}"
+    return f"exit code {code}"

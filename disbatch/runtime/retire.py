@@ -118,8 +118,7 @@ class Retirement:
                         os.unlink(name)
         if code == 0:
             return ""
-        how = f"exit code {code}" if code >= 0 else how_it_ended(code)
-        return f"{how}: {words}" if words else how
+        return f"{how_it_ended(code)}: {words}" if words else how_it_ended(code)
 
     async def _stop(self) -> None:
         """No command runs any more, whatever it says to that."""

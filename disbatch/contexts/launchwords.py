@@ -1,0 +1,33 @@
+"""Of all that ssh, srun and an engine print when no engine comes up: the line that says why. Pure."""
+
+import re
+
+SHOWN_CHARS = 600  # an engine that reaches nobody lists every address that it tried
+
+# Said about good launches too.
+_NOISE = re.compile(
+    r"srun: cluster configuration lacks support for"
+    r"|srun: (Job step|Step|job [0-9]+) .*(creat|queued|allocated|retrying)"
+    r"|srun: (Force )?Terminat|srun: Job step aborted|srun: launch/slurm: _step_signal"
+    r"|Warning: Permanently added|Pseudo-terminal will not|Connection to .* closed|Shared connection to"
+    r"|Killed by signal|\*\* |@{5,}|Last login|Authorized uses only",
+    re.IGNORECASE,
+)
+# Says that something went wrong; what it was stands in another line, if anywhere.
+_WEAK = re.compile(
+    r"srun: error: [^ ]+: tasks? [0-9,\[\]-]+: "
+    r"|(srun|slurmstepd[^:]*): error: \*\*\* STEP .* CANCELLED"
+    r"|Host key verification failed|Add correct host key in|Please contact your system administrator"
+    r"|srun: error: Application launch failed",
+    re.IGNORECASE,
+)
+
+
+def why(said: str) -> str:
+    """The last line that matters, or nothing."""
+    lines = [line.strip() for line in said.splitlines()]
+    told = [line for line in lines if line and not _NOISE.match(line)]
+    strong = [line for line in told if not _WEAK.match(line)]
+    words = (strong or told or [""])[-1]
+    text = "".join(c if c.isprintable() else "?" for c in words)
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
