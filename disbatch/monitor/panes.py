@@ -18,6 +18,7 @@ from disbatch.monitor.tables import (
     sort_by_next,
     widths,
 )
+from disbatch.monitor.words import count
 
 _TONES = {"lost": "red", "running": "green", "starting": "yellow", "stopping": "yellow", "stopped": "dim"}
 _UP, _DOWN = "▲", "▼"
@@ -47,6 +48,20 @@ class Pane(DataTable[Text]):
         """The key of the row at the cursor."""
         keys = self.arranged.keys
         return keys[self.cursor_row] if 0 <= self.cursor_row < len(keys) else None
+
+    @property
+    def note(self) -> str:
+        """What has to be said of the rows, beside them."""
+        made = self.arranged
+        if self._snapshot is None:
+            return ""
+        if not made.of:
+            return self.table.empty
+        if self.choice.words:
+            return f"only rows with: {self.choice.words}   (esc: all)"
+        if len(made.rows) < made.matching:
+            return f"the first {count(len(made.rows))} of {count(made.matching)}; / finds the others"
+        return self.table.bound if made.of >= self.table.most > 0 else ""
 
     def show(self, snapshot: RunSnapshot) -> None:
         self._snapshot = snapshot

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from disbatch.core.snapshot import ContextView, EngineView, FailureView, RunningView, RunSnapshot
+from disbatch.core.failures import MAX_RECENT
+from disbatch.core.snapshot import MAX_RUNNING, ContextView, EngineView, FailureView, RunningView, RunSnapshot
 from disbatch.monitor.progress import clock
 from disbatch.monitor.words import ago, count, duration, exit_word, load, memory, one_line
 
@@ -35,6 +36,8 @@ class Table:
     columns: tuple[Column, ...]
     order: str  # the column that it is sorted by at first; nothing: as it comes
     empty: str  # said instead of rows
+    most: int = 0  # rows that a snapshot has at most; 0: all that there are
+    bound: str = ""  # said of them then
 
     def column(self, title: str) -> Column | None:
         return next((c for c in self.columns if c.title == title), None)
@@ -152,8 +155,8 @@ ENGINES = Table(
         Column("Busy", 7, lambda e: f"{e.busy}/{e.slots}", lambda e: e.busy, falls=True, right=True),
         _number("Given", 7, lambda e: e.assigned, need=5),
         _number("Ended", 7, lambda e: e.finished),
-        _number("Failed", 6, lambda e: e.failed),
-        Column("Heard", 5, lambda e: ago(e.silent_s), lambda e: _known(e.silent_s), 2, True, True),
+        _number("Failed", 7, lambda e: e.failed),
+        Column("Heard", 6, lambda e: ago(e.silent_s), lambda e: _known(e.silent_s), 2, True, True),
         Column("Load", 8, lambda e: load(e.load, e.cpus), lambda e: _known(e.load), 2, True, True),
         Column(
             "Memory",
@@ -177,7 +180,7 @@ CONTEXTS = Table(
     (
         Column("Context", 14, lambda c: one_line(c.label), lambda c: c.label),
         Column("State", 8, lambda c: c.state.lower(), lambda c: c.state),
-        _number("Engines", 7, lambda c: c.engines),
+        _number("Engines", 8, lambda c: c.engines),
         Column("Busy", 9, lambda c: f"{c.busy}/{c.slots}", lambda c: c.busy, falls=True, right=True),
         _number("Given", 8, lambda c: c.assigned, need=2),
         _number("Ended", 8, lambda c: c.finished),
@@ -210,6 +213,8 @@ TASKS = Table(
     ),
     "For",
     "no task is running",
+    MAX_RUNNING,
+    f"the {MAX_RUNNING} that have been running longest",
 )
 
 FAILURES = Table(
@@ -227,6 +232,8 @@ FAILURES = Table(
     ),
     "",
     "no task has failed",
+    MAX_RECENT,
+    f"the last {MAX_RECENT}; the status file has all",
 )
 
 TABLES = (ENGINES, TASKS, FAILURES, CONTEXTS)

@@ -33,6 +33,8 @@ STYLE = """
 #head Static { height: 1; }
 .-tall #head #pace { height: 3; }
 #tabs { height: 1; padding: 0 1; background: $boost; }
+#note { display: none; height: 1; padding: 0 2; color: $text-muted; }
+#note.-shown { display: block; }
 #panes { height: 1fr; }
 Pane { display: none; height: 1fr; }
 Pane.-shown { display: block; }
@@ -93,6 +95,7 @@ class Monitor(App[str]):
             yield Static(id="figures")
             yield Static(id="pace")
         yield Static(id="tabs")
+        yield Static(id="note")
         with Vertical(id="panes"):
             for table in TABLES:
                 yield Pane(table)
@@ -193,14 +196,11 @@ class Monitor(App[str]):
             text.append(label, "reverse" if table is self._chosen else "")
             text.apply_meta({"@click": f"app.pane('{table.name}')"}, len(text) - len(label), len(text))
             text.append(" ")
-        made, words = self._pane(self._chosen).arranged, self._pane(self._chosen).choice.words
-        if words:
-            text.append(f" /{words}", "yellow")
-        elif self.snapshot is not None and not self._chosen.rows(self.snapshot):
-            text.append(f" {self._chosen.empty}", "dim")
-        elif len(made.rows) < made.matching:
-            text.append(f" the first {count(len(made.rows))}", "dim")
         self.query_one("#tabs", Static).update(text)
+        note = self.query_one("#note", Static)
+        said = self._pane(self._chosen).note
+        note.update(Text(said, no_wrap=True, overflow="ellipsis"))
+        note.set_class(bool(said), "-shown")
 
     def _count_of(self, table: Table) -> str:
         """How many rows there are; of failures and running tasks, how many in all."""

@@ -125,6 +125,7 @@ def test_columns_fit_or_only_the_necessary_ones_are_left(table: Table, width: in
 def test_the_necessary_columns_fit_into_80(table: Table) -> None:
     assert sum(c.width + PADDING for c in table.columns if c.need == 0) <= 78
     assert fitting(table.columns, 200) == table.columns
+    assert all(len(c.title) < c.width for c in table.columns)  # there is room for the mark of the order
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda t: t.name)

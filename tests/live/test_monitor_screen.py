@@ -1,0 +1,397 @@
+"""The monitor on a screen of textual's pilot: what is seen, keys and mouse, resizing, stopping, the end of the run."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.geometry import Offset
+from textual.pilot import Pilot
+
+from disbatch.core.errors import MachineError
+from disbatch.monitor.looking import Ended, News, Seen, Trouble
+from disbatch.monitor.panes import Pane
+from disbatch.monitor.stopping import Stop
+from disbatch.monitor.terminal import Monitor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "disbatch"))
+from monitor_builders import context, engine, running, snapshot
+
+DEADLINE_S = 10.0
+SMALL, LARGE = (80, 24), (200, 60)
+
+
+class Bed:
+    """A monitor under test: feeds it news, reads its screen."""
+
+    def __init__(self, refuses: str = "") -> None:
+        self.news: asyncio.Queue[News | None] = asyncio.Queue()
+        self.stopped: list[Stop] = []
+        self._refuses = refuses
+        self.app = Monitor("Tasks_1", self._brings, self)
+        self.pilot: Pilot[str]
+
+    async def _brings(self) -> AsyncIterator[News]:
+        while (news := await self.news.get()) is not None:
+            yield news
+
+    async def stop(self, stop: Stop) -> str:
+        if self._refuses:
+            raise MachineError(self._refuses)
+        self.stopped.append(stop)
+        return "it stops"
+
+    def seen(self, **more: object) -> None:
+        self.news.put_nowait(Seen(snapshot(**more)))
+
+    def text(self) -> str:
+        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+
+    def line(self, part: str) -> int:
+        """The number of the line that has this text."""
+        return next(n for n, line in enumerate(self.text().splitlines()) if part in line)
+
+    async def until(self, *parts: str, without: str = "\0") -> None:
+        """Returns once all these parts, and not the other, stand on the screen."""
+        for _ in range(int(DEADLINE_S / 0.02)):
+            await self.pilot.pause(0.02)
+            text = self.text()
+            if all(part in text for part in parts) and without not in text:
+                return
+        raise AssertionError(f"not on the screen: {parts} without {without!r}\n{self.text()}")
+
+    async def click(self, part: str, times: int = 1) -> None:
+        """Clicks on the first place where this text stands."""
+        y = self.line(part)
+        x = self.text().splitlines()[y].index(part)
+        await self.pilot.click(offset=Offset(x + 1, y), times=times)
+
+    def pane(self, name: str) -> Pane:
+        return self.app.query_one(f"#{name}", Pane)
+
+
+def on_screen(
+    scenario: Callable[[Bed], Awaitable[None]], size: tuple[int, int] = SMALL, refuses: str = ""
+) -> str | None:
+    """Plays a scenario; returns what the monitor ends with."""
+
+    async def play() -> str | None:
+        bed = Bed(refuses)
+        async with bed.app.run_test(size=size, notifications=True) as pilot:
+            bed.pilot = pilot
+            await scenario(bed)
+        return bed.app.return_value
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE, (60, 15), (40, 10)], ids=str)
+def test_the_state_of_the_run_is_on_every_screen(size: tuple[int, int]) -> None:
+    async def scenario(bed: Bed) -> None:
+        await bed.until("connecting")
+        bed.seen()
+        await bed.until("Tasks_1", "running", "18 done", "2 failed", "20%", "tasks/s")
+        assert all(len(line) == size[0] for line in bed.text().splitlines())
+
+    on_screen(scenario, size)
+
+
+def test_80_by_24_shows_one_table_and_its_keys() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until(
+            "node01", "8/8 slots busy", "72 waiting", "2.0/s", "0:40 left", "Load", "q Quit", "? Help"
+        )
+        assert "run 27" not in bed.text()
+        for key, part in (("2", "run 27"), ("3", "SIGKILL"), ("4", "Limit"), ("1", "Load")):
+            await bed.pilot.press(key)
+            await bed.until(part)
+        await bed.pilot.press("tab")
+        await bed.until("run 27")
+        await bed.pilot.press("shift+tab", "shift+tab")
+        await bed.until("Limit")
+
+    on_screen(scenario)
+
+
+def test_a_large_screen_shows_all_of_it() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01", "run 27", "SIGKILL", "Limit", "Memory", "8.0/64G", "1.5/16")
+
+    on_screen(scenario, LARGE)
+
+
+def test_the_size_changes() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01", without="run 27")
+        await bed.pilot.resize_terminal(*LARGE)
+        await bed.until("node01", "run 27", "SIGKILL", "Limit", "Memory")
+        await bed.pilot.resize_terminal(*SMALL)
+        await bed.until("node01", without="run 27")
+        await bed.pilot.resize_terminal(30, 8)
+        await bed.until("18 done")
+
+    on_screen(scenario)
+
+
+def test_on_one_machine_its_tasks_come_first() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen(engines=(engine(0),))
+        await bed.until("run 27")
+        await bed.pilot.press("1")
+        await bed.until("Load")
+        bed.seen(engines=(engine(0),), done=19)
+        await bed.until("19 done", "Load")
+
+    on_screen(scenario)
+
+
+def test_figures_move_and_the_cursor_stays_on_its_row() -> None:
+    async def scenario(bed: Bed) -> None:
+        many = tuple(engine(n) for n in range(60))
+        bed.seen(engines=many)
+        await bed.until("node00")
+        await bed.pilot.press(*["down"] * 30)
+        assert bed.pane("engines").current == "30"
+        top = bed.pane("engines").scroll_y
+        assert top > 0
+        bed.seen(engines=tuple(e._replace(finished=777) for e in many))
+        await bed.until("777")
+        assert (bed.pane("engines").current, bed.pane("engines").scroll_y) == ("30", top)
+        bed.seen(engines=(engine(100, "late"), *many[5:]))
+        await bed.until("10", without="777")
+        assert bed.pane("engines").current == "30"
+
+    on_screen(scenario)
+
+
+def test_sorting_by_keys_and_by_mouse() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen(engines=(engine(0, failed=1), engine(1, failed=9), engine(2, failed=5)))
+        await bed.until("node02")
+        assert bed.line("node00") < bed.line("node01") < bed.line("node02")
+        await bed.click("Failed")
+        await bed.until("Failed▼")
+        assert bed.line("node01") < bed.line("node02") < bed.line("node00")
+        await bed.pilot.press("r")
+        await bed.until("Failed▲")
+        assert bed.line("node00") < bed.line("node02") < bed.line("node01")
+        await bed.pilot.press("s")
+        await bed.until("Heard▼")
+
+    on_screen(scenario)
+
+
+def test_a_filter() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen(engines=tuple(engine(n) for n in range(15)))
+        await bed.until("node14")
+        await bed.pilot.press("slash", *"de1")
+        await bed.until("node14", "node10", "Engines 5 of 15", without="node09")
+        await bed.pilot.press("enter")
+        await bed.until("only rows with: de1", without="words that rows have to have")
+        await bed.pilot.press("escape")
+        await bed.until("node09", "Engines 15")
+
+    on_screen(scenario)
+
+
+def test_an_engine_is_opened_and_kept_up_to_date() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.pilot.press("down", "enter")
+        await bed.until(
+            "Engine 1 on node01", "run 21", "10 ended, 1 of these failed", "8.0/64G", without="run 20"
+        )
+        bed.seen(engines=(engine(0), engine(1, finished=11)))
+        await bed.until("11 ended, 1 of these failed")
+        await bed.pilot.press("escape")
+        await bed.until("18 done", without="Engine 1 on")
+        await bed.click("node00", times=2)
+        await bed.until("Engine 0 on node00", "run 20")
+        await bed.click("close")
+        await bed.until("18 done", without="Engine 0 on")
+
+    on_screen(scenario)
+
+
+def test_a_failed_task_and_one_that_has_ended_meanwhile_are_opened() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.pilot.press("3", "enter")
+        await bed.until("Failed task 19", "no such file", "1.5s")
+        await bed.pilot.press("escape", "2", "enter")
+        await bed.until("Task 20", "run 20", "0:08")
+        bed.seen(tasks=(running(99),))
+        await bed.until("Task 20 (has ended)", "run 20")
+
+    on_screen(scenario)
+
+
+def test_tables_are_chosen_with_the_mouse() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.click("3 Failures")
+        await bed.until("SIGKILL")
+        await bed.click("2 Running")
+        await bed.until("run 27")
+
+    on_screen(scenario)
+
+
+def test_help_and_quit() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.pilot.press("question_mark")
+        await bed.until("stop the engine or context", "leave the monitor")
+        await bed.pilot.press("escape")
+        await bed.until("node01", without="leave the monitor")
+        await bed.pilot.press("q")
+
+    assert on_screen(scenario) is None
+
+
+def test_stopping_an_engine_asks_first() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.pilot.press("down", "x")
+        await bed.until("Stop engine 1 on node01?", "4 running tasks finish", "Cancel")
+        await bed.pilot.press("enter")  # the button that has the focus says no
+        await bed.until("node01", without="Stop engine")
+        assert bed.stopped == []
+        await bed.pilot.press("x")
+        await bed.until("Stop engine 1")
+        await bed.pilot.press("escape")
+        await bed.until("node01", without="Stop engine")
+        assert bed.stopped == []
+        await bed.pilot.press("x")
+        await bed.until("Stop engine 1")
+        await bed.pilot.press("y")
+        await bed.until("it stops")
+        assert [(stop.kind, stop.name) for stop in bed.stopped] == [("engine", "1")]
+
+    on_screen(scenario)
+
+
+def test_stopping_a_context_with_the_mouse() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen(contexts=(context("SSH0"), context("LATE")))
+        await bed.until("node01")
+        await bed.pilot.press("4", "down")
+        await bed.click("x Stop")
+        await bed.until("Stop context LATE with 2 engines?")
+        await bed.click("Stop (y)")
+        await bed.until("it stops")
+        assert [(stop.kind, stop.name) for stop in bed.stopped] == [("context", "LATE")]
+
+    on_screen(scenario)
+
+
+def test_a_stop_that_is_refused_says_why() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.pilot.press("x", "y")
+        await bed.until("no such engine")
+
+    on_screen(scenario, refuses="no such engine")
+
+
+def test_what_cannot_be_stopped() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.pilot.press("3", "x")
+        await bed.until("Choose an engine")
+        bed.seen(over=True, state="all tasks have been done")
+        await bed.until("ended: all tasks have been done")
+        await bed.pilot.press("1", "x")
+        await bed.until("The run is over")
+        assert bed.stopped == []
+
+    on_screen(scenario)
+
+
+def test_the_final_figures_stay_when_the_run_has_ended() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        bed.seen(over=True, state="all tasks have been done", done=98, running=0, tasks=())
+        bed.news.put_nowait(None)
+        await bed.until("ended: all tasks have been done", "98 done", "100%", "1:05 in all")
+        await bed.pilot.press("3")
+        await bed.until("SIGKILL")
+
+    on_screen(scenario)
+
+
+def test_an_end_that_was_not_seen_is_said() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        bed.news.put_nowait(Ended("the run is over"))
+        await bed.until("the run has ended", "last figures were not seen", "18 done")
+
+    on_screen(scenario)
+
+
+def test_a_lost_connection_is_shown_until_it_is_back() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        bed.news.put_nowait(Trouble("the connection to the run is gone", 1.0))
+        await bed.until("no news for", "trying again", "18 done")
+        bed.seen(done=19)
+        await bed.until("19 done", without="no news")
+
+    on_screen(scenario, LARGE)
+
+
+def test_without_anything_to_show_the_monitor_ends_with_the_reason() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.news.put_nowait(Trouble("the run does not answer: nobody there", 1.0))
+        for _ in range(500):
+            if bed.app.return_value:
+                return
+            await bed.pilot.pause(0.01)
+
+    assert on_screen(scenario) == "the run does not answer: nobody there"
+
+
+def test_empty_tables_say_what_is_missing() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen(engines=(), tasks=(), failures=(), contexts=(), slots=0, total=None, history=())
+        await bed.until("no engine has been started yet", "waiting for engines", "is not known")
+        await bed.pilot.press("3", "x", "enter", "s", "r")
+        await bed.until("no task has failed")
+
+    on_screen(scenario)
+
+
+def test_light_and_dark() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        before = bed.app.theme
+        await bed.pilot.press("d")
+        assert bed.app.theme != before
+
+    on_screen(scenario)
+
+
+def test_thousands_of_engines_are_drawn_in_time() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen(engines=tuple(engine(n) for n in range(5000)))
+        await bed.until("the first 1,000 of 5,000", "Engines 5,000")
+        bed.seen(engines=tuple(engine(n, finished=3) for n in range(5000)), done=19)
+        await bed.until("19 done")
+
+    on_screen(scenario)
