@@ -14,8 +14,10 @@ from disbatch import __version__
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from disbatch.monitor.progress import RunView
     from disbatch.runtime.settings import RunSettings
     from disbatch.runtime.start import RunResult
+    from disbatch.web.page import WebPage
 
 REQUIRED = ("rich", "psutil", "cryptography")
 EPILOG = """examples:
@@ -184,7 +186,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--status-header", action="store_true", help="begin the status file with a line of column names")
     add("--no-usage", action="store_true", help="write no file with the CPU time and memory of each task")
     add("--use-address", metavar="HOST:PORT", help="address at which engines find this run")
-    add("-w", "--web", action="store_true", help="show the run on a web page")
+    add("-w", "--web", action="store_true", help="show the run on a web page; its address is printed")
+    add(
+        "--web-address",
+        metavar="[HOST:]PORT",
+        help="with -w: where the page is served (default: on loopback, a free port)",
+    )
+    add(
+        "--web-control",
+        action="store_true",
+        help="with -w: the page may stop engines, contexts and the run (default: it only shows)",
+    )
     add("--taskcommand", metavar="COMMAND", help="tasks come from this command, by way of the KVS server")
     add("--taskserver", nargs="?", const="", metavar="HOST:PORT", help="tasks come from the KVS server")
     add("--dry-run", action="store_true", help="check everything, show what would be run, run nothing")
@@ -327,12 +339,24 @@ def _run_list(settings: "RunSettings") -> "RunResult":
         from disbatch.runtime.start import run
 
         view = choose_view(quiet=settings.quiet)
+        page = _open_page(settings, view)
         try:
-            return run(settings, view, maker)
+            return run(settings, view, maker, page)
         finally:
             view.close()
+            if page:
+                page.close()
     finally:
         maker.close()
+
+
+def _open_page(settings: "RunSettings", view: "RunView") -> "WebPage | None":
+    """The web page, if one was asked for: only then is anything of it imported."""
+    if settings.web is None:
+        return None
+    from disbatch.web.page import WebPage
+
+    return WebPage(settings.web, settings.task_name, view.say)
 
 
 def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]) -> None:

@@ -74,6 +74,7 @@ from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.statusfile import StatusWriter
+from disbatch.runtime.steering import Steering
 from disbatch.runtime.usagefile import UsageFile
 from kvsstcp.values import Value
 
@@ -218,8 +219,18 @@ class DriverShell:
     def _begin_observers(self) -> None:
         if self._observers:
             causes = self._core.failures.largest
+            steering = Steering(self._happened, self.order)
             self._observers.begin(
-                Watched(self._files, self.snapshot, self.picture, causes, self._warn, self.note, self._log)
+                Watched(
+                    self._files,
+                    self.snapshot,
+                    self.picture,
+                    causes,
+                    self._warn,
+                    self.note,
+                    self._log,
+                    steering,
+                )
             )
 
     async def _finish_observers(self, ending: Ending) -> None:
@@ -260,6 +271,7 @@ class DriverShell:
 
     def picture(self) -> RunSnapshot:
         """The same with all rows; for when somebody looks, and once a second at most."""
+        self._looked()
         now = Instant(self._over_at or time.monotonic(), time.time())
         picture = self._core.picture(now, now.mono_s - self._started, self._total)
         return replace(picture, over=self._core.over)
@@ -397,7 +409,6 @@ class DriverShell:
     # -- views
 
     async def _show(self) -> None:
-        """Feeds the view; the length of a file is counted beside it, in a thread, once somebody looks."""
         await asyncio.sleep(self._view.refresh_s)
         self._looked()
         while True:

@@ -32,6 +32,10 @@ class RunFiles:
         return self.prefix + "_usage.txt"
 
     @property
+    def url(self) -> str:
+        return self.prefix + "_url"
+
+    @property
     def kvsinfo(self) -> str:
         return self.prefix + "_kvsinfo.txt"
 

@@ -18,6 +18,7 @@ from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import StatusRecord
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.settings import OBSERVERS_END_S
+from disbatch.runtime.steering import Steering
 
 HURRIED_S = 0.1  # to tidy up, for a user who does not want to wait
 
@@ -33,6 +34,7 @@ class Watched:
     warn: Callable[[str], None]  # tells the user and the log
     note: Callable[[str], None]  # the same, for what is no trouble
     log: logging.Logger
+    steering: Steering
 
 
 class Observer(Protocol):
@@ -50,6 +52,13 @@ class Observer(Protocol):
     async def finish(self, end: RunEnd) -> None:
         """Everything is written and every engine is gone. Cancelled when it takes longer than OBSERVERS_END_S (or than
         the observer's `finish_s`, where it has one), or when the user interrupts."""
+
+
+class Attached(Observer, Protocol):
+    """An observer that was made before the run, by whoever starts it."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What a forked engine has to close."""
 
 
 class Observers:

@@ -8,10 +8,8 @@ from disbatch.core.errors import UsageError
 from disbatch.core.model import Task
 from disbatch.runtime.requeue import files_to_resume
 from disbatch.runtime.resume import ResumeFiles
-from disbatch.runtime.settings import RunSettings
+from disbatch.runtime.settings import LOOPBACK, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource, is_regular, open_task_list
-
-LOOPBACK = "127.0.0.1"
 
 
 def open_source(settings: RunSettings) -> FileSource | StreamSource | KvsSource:

@@ -15,8 +15,8 @@ from disbatch.core.errors import MachineError
 from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.kvs import CONNECT_S, EmbeddedKvs, ExternalKvs, Kvs
-from disbatch.runtime.prepare import LOOPBACK, listen
-from disbatch.runtime.settings import RunSettings
+from disbatch.runtime.prepare import listen
+from disbatch.runtime.settings import LOOPBACK, RunSettings
 from kvsstcp.auth import make_token
 from kvsstcp.infofile import Address, Info, write_info
 

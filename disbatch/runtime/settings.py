@@ -1,7 +1,6 @@
 """The settings of a run: from parsed options and the environment to frozen values, once.
 
-Every default lives here, with its reason. Combinations that make no sense, and options that this version does not
-have yet, are refused here.
+Every default lives here, with its reason. Combinations that make no sense are refused here.
 """
 
 import argparse
@@ -41,11 +40,8 @@ WRITE_RETRY_S = 1.0  # a full disk is tried again this often
 OBSERVERS_END_S = (
     5.0  # for the last mail and the like: what somebody who waits for the prompt still puts up with
 )
+LOOPBACK = "127.0.0.1"  # where a listener is that nobody has asked to be elsewhere
 LINE_LIMIT = 16 << 20  # bytes of one line of a task list; more is no command, but a wrong file
-
-NOT_YET = {
-    "web": "-w/--web",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +50,14 @@ class FeedSettings:
 
     command: str | None  # to be started by us; None: it finds the server by itself
     environ: Mapping[str, str]  # what tells the command where the KVS is
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """A web page shows the run."""
+
+    address: tuple[str, int]  # where it listens; port 0: a free one
+    control: bool  # whether it may stop engines, contexts and the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class RunSettings:
     logfile: str | None
     loglevel: str
     use_address: tuple[str, int] | None
+    web: WebSettings | None
     quiet: bool
     dry_run: bool
     mail: MailSettings | None
@@ -94,7 +99,6 @@ class RunSettings:
 def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> RunSettings:
     """Checks the options against each other and the environment. Raises UsageError, one line, for the user."""
     _refuse_combinations(options)
-    _refuse_not_yet(options)
     fed = options.taskserver is not None or options.taskcommand is not None
     if options.taskfile is None and not fed:
         raise UsageError("no task file was given (a file with one command a line, or - for standard input)")
@@ -108,7 +112,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         taskfile=options.taskfile,
         taskcommand=options.taskcommand,
         kvsserver=_kvsserver(options, environ),
-        insecure_kvs=_plain_address(options.insecure_kvs),
+        insecure_kvs=_listen_address(options.insecure_kvs, "--insecure-kvs"),
         task_name=name,
         context=no_context(options) if options.startup_only else context_settings(options, environ),
         prefix=options.prefix,
@@ -126,6 +130,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         use_address=_address(options.use_address, "--use-address")
         if options.use_address is not None
         else None,
+        web=_web(options),
         quiet=options.quiet,
         dry_run=options.dry_run,
         mail=mail_settings(options, environ),
@@ -157,6 +162,8 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
         ),
         (o.force_resume and not o.resume_from, "--force-resume says how to read a status file: it needs -r"),
         (o.on_event is not None and not o.on_event.strip(), "--on-event needs a command"),
+        (o.web_address is not None and not o.web, "--web-address says where the web page is: it needs -w"),
+        (o.web_control and not o.web, "--web-control lets the web page stop things: it needs -w"),
         (o.mailfreq is not None and o.mailto is None, "--mailFreq needs --mailTo"),
         (retires and o.ssh_node, "--retire-cmd gives nodes back to a batch system: it cannot go with -s"),
         (
@@ -182,13 +189,6 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
             raise UsageError(why)
 
 
-def _refuse_not_yet(options: argparse.Namespace) -> None:
-    for name, shown in NOT_YET.items():
-        value = getattr(options, name)
-        if value not in (None, False, 0):  # `-C 0` asks for no limit, which is what there is
-            raise UsageError(f"{shown} is not available yet in this version")
-
-
 def _kvsserver(options: argparse.Namespace, environ: Mapping[str, str]) -> Info | None:
     """The server that --kvsserver or --taskserver names: HOST:PORT, an info file, or what the environment says."""
     for option, value in (("--kvsserver", options.kvsserver), ("--taskserver", options.taskserver)):
@@ -207,7 +207,15 @@ def _kvsserver(options: argparse.Namespace, environ: Mapping[str, str]) -> Info 
     return None
 
 
-def _plain_address(text: str | None) -> tuple[str, int] | None:
+def _web(options: argparse.Namespace) -> WebSettings | None:
+    if not options.web:
+        return None
+    # loopback: what is shown and asked for goes over the network in the clear
+    address = _listen_address(options.web_address, "--web-address") or (LOOPBACK, 0)
+    return WebSettings(address, options.web_control)
+
+
+def _listen_address(text: str | None, option: str) -> tuple[str, int] | None:
     """[HOST:]PORT, or HOST; loopback and a free port where nothing is said."""
     if text is None:
         return None
@@ -215,8 +223,8 @@ def _plain_address(text: str | None) -> tuple[str, int] | None:
     if not colon:
         host, port = ("", text) if text.isdigit() else (text, "")
     if port and not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
-        raise UsageError(f"--insecure-kvs {text!r}: [HOST:]PORT is needed, the port below 65536")
-    return host.strip("[]") or "127.0.0.1", int(port or 0)
+        raise UsageError(f"{option} {text!r}: [HOST:]PORT is needed, the port below 65536")
+    return host.strip("[]") or LOOPBACK, int(port or 0)
 
 
 def _address(text: str, option: str) -> tuple[str, int]:

@@ -31,7 +31,7 @@ from disbatch.runtime.launches import Launched, LaunchOrder
 from disbatch.runtime.local import fork_engine
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.mailsettings import PASSWORD_VARIABLE
-from disbatch.runtime.observers import Observer, Observers
+from disbatch.runtime.observers import Attached, Observer, Observers
 from disbatch.runtime.prepare import open_resume, open_source
 from disbatch.runtime.requeue import first_words
 from disbatch.runtime.rescue import Rescue
@@ -68,10 +68,13 @@ class _Stage:
     files: RunFiles
     status_fd: int
     facts: RunFacts
+    page: Attached | None
 
 
-def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult:
-    """Runs the task list to its end. `maker` stays the caller's. Raises DisBatchError when it cannot begin."""
+def run(
+    settings: RunSettings, view: View, maker: CertificateMaker, page: Attached | None = None
+) -> RunResult:
+    """Runs the task list to its end. `maker` and `page` stay the caller's. Raises DisBatchError when it cannot begin."""
     os.environ.pop(PASSWORD_VARIABLE, None)  # the settings have it; it is no business of engines and tasks
     server: ServerPlace = (
         OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
@@ -100,7 +103,7 @@ def run(settings: RunSettings, view: View, maker: CertificateMaker) -> RunResult
     )
     write_script(facts)
     try:
-        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, facts), view)
+        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, facts, page), view)
     except KvsError as error:
         raise MachineError(f"the KVS of the run does not work: {error}") from error
 
@@ -139,7 +142,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     feed = None
     if isinstance(stage.source, KvsSource):
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
-    observers = _observers(settings)
+    observers = _observers(settings, stage.page)
     retirement = _retirement(stage, log, view)
     nodes = dict(enumerate(settings.context.allocation.nodes))
     rescue = Rescue(stage.facts, settings.context, nodes, kvs, log)
@@ -200,9 +203,9 @@ def _retirement(stage: _Stage, log: logging.Logger, view: View) -> Retirement:
     return Retirement(context.retire_command, nodes, here, warn, os.environ, log.info)
 
 
-def _observers(settings: RunSettings) -> Observers:
+def _observers(settings: RunSettings, page: Attached | None) -> Observers:
     """Those who watch this run. Imported where they are wanted: a run without them pays nothing."""
-    found: list[Observer] = []
+    found: list[Observer] = [page] if page else []
     if settings.mail:
         from disbatch.runtime.mail import Mailer
 
@@ -221,7 +224,8 @@ def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    close_fds = (*stage.server.descriptors(), stage.status_fd, write_end)
+    page_fds = stage.page.descriptors() if stage.page else ()
+    close_fds = (*stage.server.descriptors(), *page_fds, stage.status_fd, write_end)
     engines = [
         _start_engine(rank, node, stage, read_end, close_fds)
         for rank, node in enumerate(stage.settings.allocation.nodes)

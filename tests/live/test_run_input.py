@@ -196,7 +196,6 @@ BAD_OPTIONS = {
     "zero": (["-s", "localhost:0", "Tasks"], ["'localhost:0'"]),
     "not a number": (["-s", "h:abc", "Tasks"], ["'h:abc'"]),
     "negative": (["-s", "h:-1", "Tasks"], ["'h:-1'"]),
-    "not yet": (["-s", "localhost:1", "-w", "Tasks"], ["-w", "not available yet"]),
     "no task file": (["-s", "localhost:1"], ["task file"]),
     "missing task file": (["-s", "localhost:1", "-p", "run", "Nowhere"], ["Nowhere"]),
     "task file is a folder": (["-s", "localhost:1", "-p", "run", "."], ["folder"]),

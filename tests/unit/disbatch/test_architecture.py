@@ -15,6 +15,7 @@ ARROWS = {
     "disbatch.cli": {
         "disbatch",
         "disbatch.monitor",
+        "disbatch.web",
         "disbatch.api",
         "disbatch.runtime",
         "disbatch.contexts",
@@ -24,6 +25,8 @@ ARROWS = {
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.monitor": {"disbatch.core", "kvsstcp"},
     "disbatch.report": {"disbatch", "disbatch.monitor", "disbatch.core"},
+    "disbatch.web": {"disbatch", "disbatch.web.picture", "disbatch.runtime", "disbatch.core"},
+    "disbatch.web.picture": {"disbatch.core"},
     "disbatch.runtime": {"disbatch", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.contexts": {"disbatch.core"},
     "disbatch.core": set(),
@@ -38,7 +41,8 @@ IMPURE = {
 THIRD_PARTY = {
     "disbatch.cli": set(),
     "disbatch.contexts": {"hostlist"},
-    "disbatch.monitor": {"rich", "textual", "aiohttp", "plotly", "psutil"},
+    "disbatch.monitor": {"rich", "textual", "plotly", "psutil"},
+    "disbatch.web": {"aiohttp"},
     "disbatch.report": {"rich", "plotly"},
     "disbatch.runtime": {"psutil", "hostlist"},
     "kvsstcp": {"cryptography"},
@@ -111,6 +115,8 @@ def complaints(module: str, found: set[str], stdlib: frozenset[str] | set[str]) 
             wrong.append(f"{module} imports {name}: the core is pure")
         elif mine == "disbatch.contexts" and top in IMPURE - {"hostlist"}:
             wrong.append(f"{module} imports {name}: contexts are pure")
+        elif mine == "disbatch.web.picture" and top in IMPURE:
+            wrong.append(f"{module} imports {name}: the picture is pure")
         elif top not in stdlib and top not in THIRD_PARTY.get(mine, set()):
             wrong.append(f"{module} imports {name}, which is not the room's to use")
     return wrong
@@ -187,6 +193,10 @@ def test_no_circles(house: dict[str, set[str]]) -> None:
         ("disbatch.report.made_up", "import numpy"),
         ("disbatch.monitor.made_up", "import disbatch.report.rows"),
         ("disbatch.contexts.made_up", "import os"),
+        ("disbatch.web.picture.made_up", "import time"),
+        ("disbatch.web.picture.made_up", "from disbatch.web import hub"),
+        ("disbatch.web.made_up", "from disbatch import monitor"),
+        ("disbatch.runtime.made_up", "from disbatch.web import page"),
         ("disbatch.contexts.made_up", "import disbatch.runtime.bus"),
         ("disbatch.runtime.made_up", "from disbatch import monitor"),
         ("disbatch.runtime.made_up", "import disbatch.cli"),

@@ -1,4 +1,4 @@
-"""Options against each other and the environment: each wrong combination, and each option that has to wait."""
+"""Options against each other and the environment: each wrong combination."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from disbatch.cli import build_parser
 from disbatch.core.errors import UsageError
-from disbatch.runtime.settings import NOT_YET, RunSettings, settings_from
+from disbatch.runtime.settings import RunSettings, WebSettings, settings_from
 
 HERE = ["-s", "localhost:2"]
 
@@ -40,6 +40,8 @@ def refusal(*arguments: str, **environ: str) -> str:
         ([*HERE, "--taskserver", "a:1", "--taskcommand", "x"], ["--taskserver", "--taskcommand"]),
         ([*HERE, "--taskserver", "a:1", "Tasks"], ["--taskserver", "task file"]),
         ([*HERE, "--taskcommand", "x", "Tasks"], ["--taskcommand", "task file"]),
+        ([*HERE, "--web-address", "8080", "Tasks"], ["--web-address", "-w"]),
+        ([*HERE, "--web-control", "Tasks"], ["--web-control", "-w"]),
         (HERE, ["task file"]),
     ],
 )
@@ -48,26 +50,6 @@ def test_wrong_combinations(arguments: list[str], named: list[str]) -> None:
     for part in named:
         assert part in text
     assert "not available" not in text
-
-
-NOT_YET_USES = {
-    "kvsserver": ["--kvsserver", "a:1"],
-    "taskserver": ["--taskserver"],
-    "taskcommand": ["--taskcommand", "x"],
-    "startup_only": ["-S"],
-    "web": ["-w"],
-    "context_task_limit": ["-C", "5"],
-    "fill": ["--fill"],
-    "gpu": ["-g"],
-}
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_what_is_not_available_yet_is_refused_by_name(name: str) -> None:
-    use = NOT_YET_USES[name]
-    text = refusal(*use, *([] if name in ("taskserver", "taskcommand") else ["Tasks"]), SLURM_JOB_ID="")
-    assert "not available yet" in text
-    assert use[0] in text
 
 
 @pytest.mark.parametrize(
@@ -99,6 +81,25 @@ def test_all_the_plain_ones_together() -> None:
     assert got.resume_from == ("a", "b") and got.retry and got.force_resume
     assert got.exit_code and got.fail_fast and got.status_header and got.quiet and got.dry_run
     assert (got.logfile, got.loglevel, got.use_address) == ("log", "DEBUG", ("127.0.0.1", 4000))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address", "control"),
+    [
+        (["-w"], ("127.0.0.1", 0), False),
+        (["-w", "--web-control"], ("127.0.0.1", 0), True),
+        (["-w", "--web-address", "8080"], ("127.0.0.1", 8080), False),
+        (["-w", "--web-address", "0.0.0.0:8080"], ("0.0.0.0", 8080), False),
+        (["-w", "--web-address", "[::1]:80"], ("::1", 80), False),
+    ],
+)
+def test_the_web_page(arguments: list[str], address: tuple[str, int], control: bool) -> None:
+    assert settings(*HERE, *arguments, "Tasks").web == WebSettings(address, control)
+
+
+def test_no_web_page_unless_asked_for() -> None:
+    assert settings(*HERE, "Tasks").web is None
+    assert "--web-address" in refusal(*HERE, "-w", "--web-address", "host:99999", "Tasks")
 
 
 def test_standard_input_is_called_STDIN() -> None:

@@ -1,0 +1,178 @@
+"""The web page of a run, as the driver knows it: an observer that keeps the picture, and the server that shows it.
+
+The socket is there before the run, so that an address that cannot be had is said before anything runs. The picture is
+computed once a second, for all viewers together, and only while there are any.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from disbatch import __version__
+from disbatch.core.driver_events import Level, Say
+from disbatch.core.errors import UsageError
+from disbatch.core.notable import Batch, Notable, RunEnd
+from disbatch.runtime.observers import Watched
+from disbatch.runtime.prepare import listen
+from disbatch.runtime.settings import WebSettings
+from disbatch.web.access import Access
+from disbatch.web.control import Order, carry_out
+from disbatch.web.hub import Hub
+from disbatch.web.picture.picture import PageFacts, Picture
+
+if TYPE_CHECKING:
+    from disbatch.web.server import PageServer
+
+TICK_S = 1.0  # how often the picture changes: often enough to look alive, seldom enough to cost nothing
+LAST_WORDS_S = 1.0  # for the end of the picture to reach the viewers
+OPTION = "--web-address"
+PACKAGES = ("aiohttp", "plotly")
+NOT_ENCRYPTED = (
+    "the web page is not on the loopback interface: its traffic, the token included, is not encrypted, and whoever can "
+    "listen on the way can do with the page what you can"
+)
+
+
+def need_packages() -> None:
+    """Raises UsageError unless what the page is made with is installed."""
+    if any(find_spec(name) is None for name in PACKAGES):
+        raise UsageError("-w needs Python packages that are not installed: pip install 'disbatch[web]'")
+
+
+class WebPage:
+    """Observes one run. Made before the run begins: raises UsageError when its address cannot be had."""
+
+    def __init__(self, settings: WebSettings, task_name: str, say: Callable[[str, Level], None]) -> None:
+        need_packages()
+        self._settings = settings
+        self._task_name = task_name
+        self._sock = listen(settings.address, OPTION)
+        self._say = say
+        host, self._port = self._sock.getsockname()[:2]
+        if not ip_address(host).is_loopback:
+            say(NOT_ENCRYPTED, "warning")
+        self._file = ""
+        self._ticking: asyncio.Task[None] | None = None
+        self._server: PageServer | None = None
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What a forked engine has to close."""
+        return (self._sock.fileno(),)
+
+    @property
+    def url(self) -> str:
+        return f"http://{_shown_host(self._settings.address[0])}:{self._port}/?token={self._access.token}"
+
+    # -- as an observer of the run
+
+    def begin(self, run: Watched) -> None:
+        self._run = run
+        self._access = Access(self._port)
+        control = self._settings.control
+        facts = PageFacts(
+            self._task_name, run.files.job_id, socket.gethostname(), os.path.abspath(run.files.status), time.time(),
+            __version__, control,
+        )  # fmt: skip
+        self._picture = Picture(facts)
+        self._hub = Hub(lambda: _json(self._picture.whole()))
+        self._ticked_s = -TICK_S
+        self._file = run.files.url
+        _write_secret(self._file, self.url + "\n")
+        # elsewhere than on a terminal it would stay in a file that others may read
+        shown = self.url if sys.stderr.isatty() else f"its address is in {self._file}"
+        self._say(f"web page: {shown}", "note")
+        self._ticking = asyncio.get_running_loop().create_task(self._serve())
+        self._ticking.add_done_callback(self._stopped)
+
+    def written(self, batch: Batch) -> None:
+        self._picture.note(batch.rows)
+
+    def happened(self, event: Notable) -> None:
+        if isinstance(event, Say):
+            self._picture.say(time.time(), event.level, event.text)
+
+    async def finish(self, end: RunEnd) -> None:
+        """The last picture goes out, and the page keeps it; then the server is gone, and the file with its address."""
+        try:
+            if self._ticking:
+                self._ticking.cancel()
+                await asyncio.wait([self._ticking])
+            self._picture.end(end.ending, end.text, end.exit_code)
+            self._tick()
+            if self._server:
+                await asyncio.wait_for(self._server.close(), LAST_WORDS_S)
+        except TimeoutError:
+            pass  # a viewer that does not read keeps nobody
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leaves nothing behind, however the run ended."""
+        self._sock.close()
+        if self._file:
+            with contextlib.suppress(OSError):
+                os.unlink(self._file)
+            self._file = ""
+
+    # -- the page
+
+    async def _serve(self) -> None:
+        page_server = await asyncio.to_thread(_import_server)
+        ordered = self._order if self._settings.control else None
+        self._server = page_server(self._sock, self._access, self._hub, self._looked, ordered, self._run.log)
+        await self._server.start()
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._hub.viewers:
+                self._tick()
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            self._run.log.error("the web page", exc_info=task.exception())
+            self._run.warn(
+                "the web page has stopped by a defect of its own; the run goes on, and the log says more"
+            )
+
+    def _looked(self) -> None:
+        """Somebody comes: the picture is brought up to date, unless it is so already."""
+        if time.monotonic() - self._ticked_s >= TICK_S:
+            self._tick()
+
+    def _tick(self) -> None:
+        self._ticked_s = time.monotonic()
+        change = self._picture.tick(self._run.picture(), self._run.failures())
+        self._hub.publish(self._picture.number, _json(change))
+
+    def _order(self, order: Order) -> str:
+        return carry_out(order, self._run.steering)
+
+
+def _import_server() -> "type[PageServer]":
+    # a third of a second, and the first tasks need not wait for it
+    from disbatch.web.server import PageServer
+
+    return PageServer
+
+
+def _shown_host(host: str) -> str:
+    if host in ("0.0.0.0", "::", ""):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_secret(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

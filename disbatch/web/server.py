@@ -1,0 +1,176 @@
+"""Answers requests for the page: who may, with what headers, and the stream of changes. aiohttp is imported here alone.
+
+Nothing that a request says is logged: the first one has the token in its address.
+"""
+
+import asyncio
+import contextlib
+import logging
+import mimetypes
+import socket
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from pathlib import Path
+
+from aiohttp import web
+
+from disbatch.web.access import HEADERS, Access, own_origin
+from disbatch.web.control import MOST_BYTES, Order, OrderError, read_order
+from disbatch.web.hub import Hub, Viewer
+
+VIEWERS = 100  # at a time: each costs a connection and a queue
+SHUTDOWN_S = 0.5  # for open answers, at the end
+PLOTLY_AGE_S = 86400
+COOKIE_AGE_S = 30 * 86400  # the server does not live longer than the run
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+FORBIDDEN = "403: the token is missing or wrong. Open the address that disBatch has printed; it is also in PREFIX_url.\n"
+
+
+class PageServer:
+    """Serves one page on a socket that listens already. `looked` is called when somebody comes to look; `ordered`
+    carries an order out, or is None where the page may only look."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        access: Access,
+        hub: Hub,
+        looked: Callable[[], None],
+        ordered: Callable[[Order], str] | None,
+        log: logging.Logger,
+    ) -> None:
+        self._sock = sock
+        self._access = access
+        self._hub = hub
+        self._looked = looked
+        self._ordered = ordered
+        self._log = log
+        self._static = {path.name: path.read_bytes() for path in _static_files()}
+        app = web.Application(middlewares=[self._guard], client_max_size=MOST_BYTES)
+        app.on_response_prepare.append(_add_headers)
+        app.router.add_get("/", self._index)
+        app.router.add_get("/static/{name}", self._file)
+        app.router.add_get("/plotly.min.js", self._plotly)
+        app.router.add_get("/events", self._events)
+        app.router.add_get("/picture", self._picture)
+        if ordered is not None:
+            app.router.add_post("/control", self._control)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=log, handle_signals=False, shutdown_timeout=SHUTDOWN_S
+        )
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._sock).start()
+
+    async def close(self) -> None:
+        """Lets what is queued for viewers go out, for a moment, and hangs up."""
+        self._hub.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        access = self._access
+        known = access.by_cookie(request.cookies.get(access.cookie_name))
+        known = known or access.by_header(request.headers.get("Authorization"))
+        if not known and request.path == "/":
+            known = access.by_token(request.query.get("token"))
+        if not known:
+            return web.Response(status=403, text=FORBIDDEN)
+        try:
+            return await handler(request)
+        except web.HTTPException as error:  # no such path, or too long a body
+            return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
+
+    async def _index(self, request: web.Request) -> web.StreamResponse:
+        response = web.Response(body=self._static["index.html"], content_type="text/html", charset="utf-8")
+        # no redirect to an address without the token: behind a link from elsewhere it would come without the cookie
+        response.set_cookie(
+            self._access.cookie_name,
+            self._access.cookie,
+            max_age=COOKIE_AGE_S,
+            httponly=True,
+            samesite="Strict",
+        )
+        return response
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in self._static:
+            raise web.HTTPNotFound
+        kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
+        return web.Response(body=self._static[name], content_type=kind or "text/plain", charset="utf-8")
+
+    async def _plotly(self, request: web.Request) -> web.StreamResponse:
+        cached = {"Cache-Control": f"private, max-age={PLOTLY_AGE_S}"}
+        return web.FileResponse(plotly_path(), headers=cached | {"Content-Type": "text/javascript"})
+
+    async def _picture(self, request: web.Request) -> web.StreamResponse:
+        """The whole picture, once: for programs."""
+        self._looked()
+        text = self._hub.whole().split(b"\ndata: ", 1)[1].strip()
+        return web.Response(body=text, content_type="application/json", charset="utf-8")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if len(self._hub.viewers) >= VIEWERS:
+            return web.Response(status=503, text=f"503: {VIEWERS} viewers are looking already\n")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
+        await response.prepare(request)
+        self._looked()
+        last_seen = request.headers.get("Last-Event-ID", "")
+        viewer, first = self._hub.join(
+            int(last_seen) if last_seen.isascii() and last_seen.isdigit() else None
+        )
+        with contextlib.suppress(ConnectionError):  # it has gone
+            try:
+                await response.write(b"retry: 2000\n\n" + b"".join(first))
+                while event := await viewer.next() or self._all_anew(viewer):
+                    await response.write(event)
+            finally:
+                self._hub.leave(viewer)
+        return response
+
+    def _all_anew(self, viewer: Viewer) -> bytes:
+        """Everything, for one that has lost track; nothing, for one whose stream ends."""
+        if not viewer.lost_track:
+            return b""
+        viewer.lost_track = False
+        return self._hub.whole()
+
+    async def _control(self, request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        by_program = self._access.by_header(request.headers.get("Authorization")) and origin is None
+        if not by_program and not own_origin(origin, request.headers.get("Host")):
+            return web.Response(status=403, text="403: orders are taken from the page itself only\n")
+        assert self._ordered is not None
+        try:
+            order = read_order(await request.read())
+            told = self._ordered(order)
+        except OrderError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        self._log.info("asked for on the web page: %s %s", order.what, order.name)
+        return web.json_response({"told": told})
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        if name == "Server" or name not in response.headers:
+            response.headers[name] = value
+
+
+def _static_files() -> list[Path]:
+    folder = Path(str(files("disbatch.web") / "static"))
+    return [path for path in folder.iterdir() if path.suffix in (".html", ".css", ".js", ".svg")]
+
+
+def plotly_path() -> Path:
+    """plotly.js as the installed Python package has it. Found without importing the package, which takes a while."""
+    from importlib.util import find_spec
+
+    spec = find_spec("plotly")
+    assert spec is not None and spec.origin is not None, "the start has looked for it"
+    return Path(spec.origin).parent / "package_data" / "plotly.min.js"

@@ -1,0 +1,89 @@
+// The top of the page: name and state of the run, progress, figures, messages, and how the connection is.
+
+import { byId, make, setText, show } from "./dom.js";
+import { clock, count, duration, percent, rate } from "./format.js";
+import { finished, secondsLeft, waiting } from "./state.js";
+
+const TILES = [
+  ["done", "Done"], ["failed", "Failed"], ["running", "Running"], ["waiting", "Waiting"], ["skipped", "Skipped"],
+  ["rate", "Tasks per second"],
+];
+const LINKS = {
+  live: "live",
+  late: "no news: the driver is busy, or the network is slow",
+  lost: "connection lost, trying again",
+  refused: "refused, trying again",
+  ended: "ended",
+  connecting: "connecting",
+};
+
+const tiles = new Map();
+for (const [name, label] of TILES) {
+  const value = make("dd", { className: "figure", id: `figure-${name}` }, "–");
+  const tile = make("div", { className: `tile ${name}` }, make("dt", {}, label), value);
+  byId("tiles").append(tile);
+  tiles.set(name, { tile, value });
+}
+
+export function drawFigures(state) {
+  const { run, counts: s, end } = state;
+  setText(byId("run-name"), run.name);
+  drawState(s, end);
+  drawProgress(state);
+  for (const name of ["done", "failed", "running", "skipped"]) setText(tiles.get(name).value, count(s[name]));
+  const ahead = waiting(s);
+  setText(tiles.get("waiting").value, ahead === null ? `${count(s.ready)}+` : count(ahead));
+  setText(tiles.get("rate").value, rate(end ? (s.done + s.failed) / Math.max(s.elapsed_s, 0.001) : s.rate));
+  tiles.get("failed").tile.classList.toggle("some", s.failed > 0);
+  show(tiles.get("skipped").tile, s.skipped > 0);
+  const facts = [`Run ${run.job_id} on ${run.host}`, `began ${clock(run.began_s)}`, run.status_file, `disBatch ${run.version}`];
+  setText(byId("facts"), facts.join(" · "));
+}
+
+function drawState(s, end) {
+  const pill = byId("run-state");
+  const waits = s.barrier ? `waiting at ${s.barrier.replace("#DISBATCH ", "")}` : "";
+  setText(pill, end ? (end.exit_code ? "ended early" : "ended") : s.state === "running" ? waits || "running" : "ending");
+  pill.dataset.state = end ? (end.exit_code || s.failed ? "bad" : "good") : s.state === "running" ? "running" : "ending";
+  const banner = byId("banner");
+  if (end) setText(banner, `The run has ended: ${end.text}. Exit code ${end.exit_code}. This is its last picture; the page is served no more.`);
+  else if (s.state !== "running") setText(banner, `The run is ending: ${s.state}.`);
+  show(banner, Boolean(end) || s.state !== "running");
+}
+
+function drawProgress(state) {
+  const { counts: s, end } = state;
+  const over = finished(s);
+  const all = s.total ?? Math.max(over + s.running + s.ready, 1);
+  const share = s.total === null ? "" : percent(over, s.total);
+  setText(byId("percent"), share || count(over));
+  setText(byId("of"), s.total === null ? "tasks finished" : `${count(over)} of ${count(s.total)} tasks`);
+  setText(byId("elapsed"), duration(s.elapsed_s));
+  const left = end ? null : secondsLeft(s);
+  setText(byId("left"), end ? " in all" : left === null ? " so far" : ` so far, ${duration(left)} left`);
+  const bar = byId("bar");
+  for (const part of bar.children) {
+    part.style.width = `${(100 * s[part.className]) / all}%`;
+  }
+  if (s.total === null) bar.removeAttribute("aria-valuenow");
+  else bar.setAttribute("aria-valuenow", Math.floor((100 * over) / all));
+  document.title = end ? `Ended · ${state.run.name}` : `${share || count(over)} · ${state.run.name}`;
+}
+
+export function drawMessages(state) {
+  const list = byId("messages");
+  const key = `${state.messages.length} ${state.messages.at(-1)?.[0]} ${state.messages.at(-1)?.[2]}`;
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  list.replaceChildren(
+    ...state.messages.toReversed().map(([at, level, text]) =>
+      make("li", { className: level }, make("time", {}, clock(at)), make("span", {}, level === "note" ? text : `${level}: ${text}`))),
+  );
+  show(byId("messages-none"), state.messages.length === 0);
+}
+
+export function drawLink(link, age_s) {
+  byId("link").dataset.link = link;
+  const since = link === "late" || link === "lost" ? ` (${duration(Math.max(1, age_s))} ago)` : "";
+  setText(byId("link-text"), LINKS[link] + since);
+}

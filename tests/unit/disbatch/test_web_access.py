@@ -1,0 +1,151 @@
+"""Who may see the web page and steer by it, what an order is, and how the stream survives breaks and slow readers."""
+
+import asyncio
+import json
+
+import pytest
+
+from disbatch.core.joining import Answer, StopKind
+from disbatch.web.access import HEADERS, Access, own_origin
+from disbatch.web.control import Order, OrderError, carry_out, read_order
+from disbatch.web.hub import KEPT_TICKS, QUEUE_TICKS, Hub
+
+
+def test_only_the_secrets_let_in() -> None:
+    access = Access(8000)
+    assert access.by_token(access.token) and access.by_cookie(access.cookie)
+    assert access.by_header(f"Bearer {access.token}") and access.by_header(f"bearer {access.token}")
+    for wrong in (None, "", "x", access.token[:-1], access.token + "x", "ü", "\udc80", access.cookie):
+        assert not access.by_token(wrong)
+        assert not access.by_header(f"Bearer {wrong}") and not access.by_header(wrong)
+    assert not access.by_cookie(access.token) and not access.by_cookie(None)
+    assert not access.by_header(f"Basic {access.token}")
+
+
+def test_each_page_has_secrets_of_its_own() -> None:
+    one, other = Access(1), Access(2)
+    assert len({one.token, one.cookie, other.token, other.cookie}) == 4 and len(one.token) >= 43
+    assert one.cookie_name != other.cookie_name
+
+
+def test_the_policy_allows_nothing_from_elsewhere() -> None:
+    policy = HEADERS["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert HEADERS["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "own"),
+    [
+        ("http://127.0.0.1:81", "127.0.0.1:81", True),
+        ("http://localhost:8000", "LOCALHOST:8000", True),  # the near end of a tunnel
+        ("http://127.0.0.1:81", "127.0.0.1:82", False),
+        ("http://evil.example", "127.0.0.1:81", False),
+        ("null", "127.0.0.1:81", False),
+        ("", "", False),
+        (None, "127.0.0.1:81", False),
+        ("http://127.0.0.1:81", None, False),
+    ],
+)
+def test_own_origin(origin: str | None, host: str | None, own: bool) -> None:
+    assert own_origin(origin, host) is own
+
+
+# -- orders
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def drain(self) -> None:
+        self.asked.append("drain")
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    def stop_softly(self, kind: StopKind, name: str) -> Answer:
+        self.asked.append(f"{kind} {name}")
+        return Answer(name != "9", f"about {name}")
+
+
+@pytest.mark.parametrize(
+    ("order", "asked"),
+    [
+        ({"what": "drain"}, "drain"),
+        ({"what": "stop", "name": "ignored"}, "stop"),
+        ({"what": "engine", "name": "3"}, "engine 3"),
+        ({"what": "context", "name": "J17"}, "context J17"),
+    ],
+)
+def test_orders(order: dict[str, str], asked: str) -> None:
+    desk = Desk()
+    assert carry_out(read_order(json.dumps(order).encode()), desk)
+    assert desk.asked == [asked]
+
+
+def test_an_order_that_cannot_be_carried_out() -> None:
+    with pytest.raises(OrderError, match="about 9"):
+        carry_out(Order("engine", "9"), Desk())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"stop", b"[]", b'"stop"', b"{}", b'{"what": "kill"}', b'{"what": "engine"}', b'{"what": "engine", "name": 3}',
+     b'{"what": ["stop"]}', b"\xff", b"[" * 4000],
+)  # fmt: skip
+def test_what_is_no_order(body: bytes) -> None:
+    with pytest.raises(OrderError):
+        read_order(body)
+
+
+# -- the stream
+
+
+def published(hub: Hub, count: int, first: int = 1) -> None:
+    for number in range(first, first + count):
+        hub.publish(number, f'{{"tick":{number}}}')
+
+
+def test_a_newcomer_gets_everything_once() -> None:
+    made = []
+    hub = Hub(lambda: made.append(1) or '{"all":1}')  # type: ignore[func-returns-value]
+    published(hub, 3)
+    for _ in range(5):
+        _, first = hub.join(None)
+        assert first == [b'event: whole\nid: 3\ndata: {"all":1}\n\n']
+    assert len(made) == 1
+    published(hub, 1, 4)
+    hub.join(None)
+    assert len(made) == 2
+
+
+def test_one_who_comes_back_gets_what_was_missed() -> None:
+    hub = Hub(lambda: "{}")
+    published(hub, 5)
+    assert [event.split(b"\n")[1] for event in hub.join(3)[1]] == [b"id: 4", b"id: 5"]
+    assert hub.join(5)[1] == []
+    assert hub.join(0)[1][0].startswith(b"event: tick\nid: 1\n")
+    assert hub.join(6)[1][0].startswith(b"event: whole")  # of another run
+    published(hub, KEPT_TICKS, 6)
+    assert hub.join(4)[1][0].startswith(b"event: whole")
+    assert len(hub.join(5)[1]) == KEPT_TICKS
+
+
+def test_one_who_does_not_read_is_bounded_and_starts_anew() -> None:
+    async def reads() -> None:
+        hub = Hub(lambda: "{}")
+        viewer, _ = hub.join(None)
+        published(hub, 2)
+        assert (await viewer.next() or b"").startswith(b"event: tick\nid: 1\n")
+        published(hub, 5 * QUEUE_TICKS, 3)
+        assert await viewer.next() is None and viewer.lost_track
+        viewer.lost_track = False
+        published(hub, 1, 99)
+        assert (await viewer.next() or b"").startswith(b"event: tick\nid: 99\n")
+        hub.publish(100, "last")
+        hub.close()
+        assert await viewer.next() is not None and await viewer.next() is None
+        assert not viewer.lost_track
+
+    asyncio.run(asyncio.wait_for(reads(), 10))
