@@ -22,6 +22,8 @@ ARROWS = {
         "disbatch.core",
     },
     "disbatch.ctl": {"disbatch.cli", "disbatch.monitor", "disbatch.runtime", "disbatch.core"},
+    "disbatch.help": {"disbatch"},
+    "disbatch.help.__main__": {"disbatch", "disbatch.help", "disbatch.cli"},
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.monitor": {"disbatch.core", "kvsstcp"},
     "disbatch.report": {"disbatch", "disbatch.monitor", "disbatch.core"},
