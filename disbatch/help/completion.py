@@ -13,8 +13,7 @@ def bash_completion(program: Program, names: Sequence[str]) -> str:
     for option in program.options:
         if option.value:
             cases.append(f"        {'|'.join(option.names)}) {_bash_action(option)} ;;")
-    wanted = {option.kind for option in program.positionals}
-    rest = 'COMPREPLY=($(compgen -f -- "$cur"))' if "file" in wanted or program.positionals else ":"
+    rest = [_bash_words(option) for option in program.positionals]
     return "\n".join(
         [
             f"# bash completion for {program.name}",
@@ -30,7 +29,7 @@ def bash_completion(program: Program, names: Sequence[str]) -> str:
             "    if [[ $cur == -* ]]; then",
             f"        COMPREPLY=($(IFS=' '; compgen -W '{words}' -- \"$cur\"))",
             "    else",
-            f"        {rest}",
+            f"        {rest[-1] if rest else ':'}",
             "    fi",
             "}",
             f"complete -o filenames -F {function} {' '.join(names)}",
@@ -53,21 +52,25 @@ def zsh_completion(program: Program, names: Sequence[str]) -> str:
 
 
 def _bash_action(option: Option) -> str:
-    """Fills COMPREPLY and returns; a value that may be left out gives way to an option that is begun."""
-    words = " ".join(option.choices) if option.choices else "localhost:$(nproc)"
-    actions = {
-        "file": 'COMPREPLY=($(compgen -f -- "$cur")); ',
-        "command": 'COMPREPLY=($(compgen -c -- "$cur")); ',
-        # a word that is no file: its colon must not be escaped
-        "host": f'compopt +o filenames; COMPREPLY=($(compgen -W "{words}" -- "$cur")); ',
-        "choice": f"COMPREPLY=($(IFS=' '; compgen -W '{words}' -- \"$cur\")); ",
-        "": "",
-    }
-    action = actions[option.kind]
-    if option.value == "STATUSFILE":
-        action = 'COMPREPLY=($(compgen -G "$cur*_status.txt"; compgen -d -- "$cur")); '
+    """Offers values and returns; a value that may be left out gives way to an option that is begun."""
     leave = "return" if option.needs_value else "[[ $cur == -* ]] || return"
-    return action + leave
+    words = _bash_words(option)
+    return leave if words == ":" else f"{words}; {leave}"
+
+
+def _bash_words(option: Option) -> str:
+    """Fills COMPREPLY."""
+    if option.value == "STATUSFILE":
+        return 'COMPREPLY=($(compgen -G "$cur*_status.txt"; compgen -d -- "$cur"))'
+    words = " ".join(option.choices) if option.choices else "localhost:$(nproc)"
+    return {
+        "file": 'COMPREPLY=($(compgen -f -- "$cur"))',
+        "command": 'COMPREPLY=($(compgen -c -- "$cur"))',
+        # a word that is no file: its colon must not be escaped
+        "host": f'compopt +o filenames; COMPREPLY=($(compgen -W "{words}" -- "$cur"))',
+        "choice": f"COMPREPLY=($(IFS=' '; compgen -W '{words}' -- \"$cur\"))",
+        "": ":",
+    }[option.kind]
 
 
 def _zsh_option(option: Option) -> str:

@@ -11,6 +11,7 @@ _KINDS: dict[str, Kind] = {
     "FILE": "file",
     "PATH": "file",
     "PREFIX": "file",
+    "RUN": "file",
     "STATUSFILE": "file",
     "INFOFILE": "file",
     "TASKFILE": "file",

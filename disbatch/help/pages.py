@@ -104,6 +104,48 @@ PAGES: dict[str, Page] = {
             ("disBatch -s localhost:4 -r run1_status.txt -R Tasks", "Go on where that run ended, failed tasks included:"),
             ("sbatch -n 20 --ntasks-per-node 5 disBatch Tasks", "In a Slurm job, twenty at a time, five on each node:"),
         ),
-        see_also=("bash", "ssh", "sbatch", "parallel"),
+        see_also=("disbatch-ctl", "disbatch-report", "bash", "ssh", "sbatch", "parallel"),
+    ),
+    "disbatch-ctl": Page(
+        summary="add machines to a disBatch run, show it, or steer it",
+        description=(
+            "RUN is the prefix of the run, as in PREFIX_status.txt, or any file of it. PREFIX_dbUtil.sh, which every run writes, "
+            "is the same program for that run, and needs no RUN.",
+        ),
+        tables=(
+            (
+                "Exit status",
+                (
+                    ("0", "the machines have done what they could, the order was taken, or the picture was shown"),
+                    ("2", "the options cannot be accepted, or there is nothing of that name to stop"),
+                    ("3", "the run, or the machines, could not be reached"),
+                ),
+            ),
+        ),
+        examples=(
+            ("disbatch-ctl run1 -s localhost:4,otherhost:8", "Add cores of this machine and of another one to the run run1:"),
+            ("sbatch -N 2 --ntasks-per-node 4 run1_dbUtil.sh", "Add a Slurm job:"),
+            ("disbatch-ctl run1 --mon", "Watch it:"),
+            ("disbatch-ctl run1 --stop-context NIGHT", "Let the tasks of a context finish, then end it:"),
+        ),
+        see_also=("disbatch", "disbatch-report"),
+    ),
+    "disbatch-report": Page(
+        summary="show what a disBatch run was like",
+        tables=(
+            (
+                "Exit status",
+                (
+                    ("0", "the report was written"),
+                    ("2", "a file cannot be read, or is no status file"),
+                    ("3", "the page cannot be written"),
+                ),
+            ),
+        ),
+        examples=(
+            ("disbatch-report run1_status.txt", "Show the figures of a run:"),
+            ("disbatch-report --html run1.html run1_status.txt", "Write a page with charts as well:"),
+        ),
+        see_also=("disbatch", "disbatch-ctl"),
     ),
 }  # fmt: skip

@@ -106,17 +106,15 @@ def shell(request: pytest.FixtureRequest, prefix: Path, tmp_path: Path) -> Itera
     for name in ("Tasks.txt", "run_status.txt", "run_driver.txt"):
         (tmp_path / name).touch()
     if request.param == "bash":
-        argv, setup = (
-            [tool("bash"), "--norc", "-i"],
-            f"source {prefix}/share/bash-completion/completions/disBatch",
-        )
+        argv = [tool("bash"), "--norc", "-i"]
+        setup = f'for file in {prefix}/share/bash-completion/completions/*; do source "$file"; done'
     else:
         setup = f"fpath=({prefix}/share/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D"
         argv = [tool("zsh"), "-f", "-i"]
     terminal = Terminal(argv, shell_environment(tmp_path), tmp_path)
-    terminal.until("> ")
+    terminal.until("@> ")
     terminal.type(f"{setup}; echo re''ady\n")
-    terminal.until(r"ready\s")
+    terminal.until(r"ready\s+.*@> ")
     yield terminal
     terminal.close()
 
@@ -132,6 +130,9 @@ def shell(request: pytest.FixtureRequest, prefix: Path, tmp_path: Path) -> Itera
         ("disBatch -s loc", r"localhost(\\)?:\d"),
         ("disBatch -s localhost:2 -p x Ta", r"Tasks\.txt"),
         ("disBatch --kvsserver --dry", "--dry-run"),
+        ("disbatch-report ru", r"run_status\.txt"),
+        ("disbatch-ctl run_s", r"run_status\.txt"),
+        ("disbatch-ctl run --stop-c", "--stop-context"),
     ],
 )
 def test_tab_completes(shell: Terminal, typed: str, becomes: str) -> None:
