@@ -31,6 +31,12 @@ class Dispatcher:
             ):  # a lost session must not stand in the way of the next one of that rank
                 self._owed[engine.rank] = engine
 
+    def overtaken(self, task_id: int) -> None:
+        """This task has come back unstarted, as its engine stands still: younger ones that are held ahead come back too."""
+        for engine, wanted in self._fleet.overtakers(task_id):
+            self._recalled.setdefault(engine.rank, []).extend(wanted)
+            self._owed[engine.rank] = engine
+
     def serve(self, now: Instant, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
         """Hands out what is READY, unless the run stops, and says all that is owed.
 
@@ -44,7 +50,7 @@ class Dispatcher:
                 pass
         if not self._ledger.ready and not stop and nothing_more and self._ledger.entries:
             for engine, wanted in self._fleet.recalls():
-                self._recalled[engine.rank] = wanted
+                self._recalled.setdefault(engine.rank, []).extend(wanted)
                 self._owed[engine.rank] = engine
         owed, self._owed = self._owed, {}
         for engine in owed.values():
@@ -69,6 +75,8 @@ class Dispatcher:
         handed: list[Handed] = []
         size = 0
         while len(handed) < count and size < BATCH_BYTES:
+            if self._ledger.ready[0].attempt and len(engine.held) >= engine.slots:
+                break  # it has come back before: it is not to wait behind others once more
             entry = self._ledger.assign(engine.sid, now_s)
             task = entry.task
             engine.held[task.task_id] = entry.attempt

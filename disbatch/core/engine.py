@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from disbatch.core.ahead import Ahead
 from disbatch.core.engine_events import (
     NO_SLOT,
     Deadline,
@@ -34,13 +35,7 @@ from disbatch.core.lease import GUARD_AFTER_S, TELL_GUARD_S, Lease
 from disbatch.core.messages import NO_MEANS, Held, Hello, Means, Report, Setup, StopMode, Up
 from disbatch.core.model import Outcome
 
-PREFETCH_S = (
-    0.05  # work held ahead: longer makes mixed durations wait beside free slots, shorter lets slots run dry
-)
-ONE_AHEAD_S = 0.2  # mean duration below which each slot has one more at hand; above, a message costs nothing
-PREFETCH_MAX = 1000  # tasks; no duration is short enough to need more
 REPORT_S = 0.04  # short tasks: reports are sent this often, so that one message carries many
-PACE = 0.2  # weight of a new duration in the running mean
 TERM_CODES = (-15, 143)  # of a bash that TERM has ended, or whose command it has
 TERM_DOUBT_S = 0.1  # schedulers signal everything of a job within 20 ms; so long such an end is not reported
 
@@ -109,7 +104,7 @@ class EngineCore:
         self._stop: StopMode = ""
         self._started = False  # a START command, or a task, was begun: then STOP commands are run
         self._why = "it was told to"
-        self._mean_s = 0.0  # of task durations, 0 before the first is known
+        self._ahead = Ahead(config.slots)
         self._returned: list[Held] = []
         self._answers = 0  # seq of the newest recall that was dealt with
         self._answers_sent = 0
@@ -145,14 +140,7 @@ class EngineCore:
     @property
     def demand(self) -> int:
         """How many unfinished tasks this engine wants to hold: its slots, and a little ahead when tasks are short."""
-        if self.phase is not Phase.WORKING:
-            return 0
-        if not self._mean_s:
-            return self.config.slots
-        slots = self.config.slots
-        ahead = min(PREFETCH_MAX, int(PREFETCH_S * slots / self._mean_s))
-        # tasks that take as long as each other end together: each slot then has its next one at hand
-        return slots + (max(ahead, slots) if self._mean_s < ONE_AHEAD_S else ahead)
+        return self._ahead.demand if self.phase is Phase.WORKING else 0
 
     def handle(self, now: float, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""
@@ -181,12 +169,13 @@ class EngineCore:
         self._acked = max(self._acked, message.ack)
         if message.setup is not None and self.phase is Phase.JOINING:
             self._set_up(message.setup)
-        for handed in message.tasks:
-            if handed[:2] not in self._held:
-                self._held.add(handed[:2])
-                self._queue.append(Job("T", *handed))
+        new = [handed for handed in message.tasks if handed[:2] not in self._held]
+        if new:
+            self._held.update([handed[:2] for handed in new])
+            self._queue.extend([Job("T", *handed) for handed in new])
+            self._ahead.came(now, len(new))
         if message.recall:
-            self._recall(set(message.recall))
+            self._recall(now, set(message.recall))
             self._answers = message.seq
         if message.stop:
             self._order_to_stop(message.stop)
@@ -219,7 +208,7 @@ class EngineCore:
         self._todo.extend(Job("A", c.task_id, 1, c.line_no, -1, c.command) for c in setup.starts)
         self._move(Phase.SETTING_UP if self._todo else Phase.WORKING)
 
-    def _recall(self, wanted: set[Held]) -> None:
+    def _recall(self, now: float, wanted: set[Held]) -> None:
         kept: deque[Job] = deque()
         for job in self._queue:
             if (job.task_id, job.attempt) in wanted:
@@ -227,6 +216,8 @@ class EngineCore:
             else:
                 kept.append(job)
         self._queue = kept
+        self._ahead.gave_back()
+        self._ahead.came(now, len(kept))
 
     def _order_to_stop(self, mode: StopMode) -> None:
         self._stop = mode
@@ -245,7 +236,6 @@ class EngineCore:
 
     def _ended(self, now: float, event: Ended) -> None:
         tasks = 0
-        seconds = 0.0
         for slot, outcome in event.ends:
             job = self._running.pop(slot, None)
             if job is None:
@@ -263,16 +253,19 @@ class EngineCore:
             if job.kind == "T":
                 self._held.discard((job.task_id, job.attempt))
                 tasks += 1
-                seconds += outcome.elapsed_s
             self._report(job, outcome, slot)
             if job.kind == "A" and outcome.returncode:
                 self._why = "a PERENGINE START command failed"
                 if self.phase is Phase.SETTING_UP:
                     self._move(Phase.ENDING)
         if tasks:
-            mean = seconds / tasks
-            self._mean_s = mean if not self._mean_s else self._mean_s + PACE * (mean - self._mean_s)
+            self._ahead.ended(now, tasks)
         self._go_on(now)
+
+    def _give_back_queue(self) -> None:
+        while self._queue:
+            self._return(self._queue.popleft())
+        self._ahead.gave_back()
 
     def _return(self, job: Job) -> None:
         self._held.discard((job.task_id, job.attempt))
@@ -285,6 +278,10 @@ class EngineCore:
     def _timer(self, now: float, event: TimerRang) -> None:
         if event.name == "report":
             self._tell(now)
+        elif event.name == "ahead":
+            if self.phase is Phase.WORKING and self._queue and self._ahead.too_long(now):
+                self._give_back_queue()
+            self._go_on(now)
         elif event.name == "term":
             self._resolve_doubt(meant_for_all=False)
             self._go_on(now)
@@ -323,11 +320,15 @@ class EngineCore:
         if self.phase in (Phase.SETTING_UP, Phase.CLEANING):
             self._next_command()
         if self.phase is Phase.WORKING:
-            while self._free and self._queue:
+            starts = min(len(self._free), len(self._queue))
+            for _ in range(starts):
                 self._start(self._free.pop(), self._queue.popleft())
+            if starts:
+                self._ahead.started(now, starts)
+            if self._queue:
+                self._effects.append(SetTimer("ahead", self._ahead.patience_s))
         if self.phase is Phase.ENDING:
-            while self._queue:
-                self._return(self._queue.popleft())
+            self._give_back_queue()
             if not self._running and not self._doubtful:
                 self._clean_up()
         if self.phase is Phase.LEAVING and not self._reports:

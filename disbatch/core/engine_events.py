@@ -6,7 +6,7 @@ from disbatch.core.messages import Die, Down, ReportKind, Up
 from disbatch.core.model import Outcome
 
 NO_SLOT = -1  # slot of per-engine commands, told to them as DISBATCH_CYLINDER_RANK
-TimerName = Literal["report", "kill", "term", "lease"]
+TimerName = Literal["report", "kill", "term", "lease", "ahead"]
 
 
 class Job(NamedTuple):

@@ -207,7 +207,7 @@ class Fleet:
 
     def recalls(self) -> list[tuple[Engine, list[tuple[int, int]]]]:
         """What to ask back, for a moment when nothing is READY: as much as free slots elsewhere can use of what others
-        hold beyond their own slots, the newest first, as that is the last to be started there."""
+        hold beyond their own slots, in the order of the list. What has been started meanwhile just stays."""
         free = sum(
             max(0, e.slots - len(e.held)) for e in self.engines.values() if e.room > 0 and not e.recalled
         )
@@ -217,11 +217,26 @@ class Fleet:
             ahead = len(e.held) - len(e.recalled) - e.slots
             if free <= 0 or ahead <= 0 or e.state is not EngineState.RUNNING:
                 continue
-            newest = [held for held in reversed(e.held.items()) if held[0] not in e.recalled]
-            wanted = newest[: min(free, ahead)]
+            waiting = [held for held in e.held.items() if held[0] not in e.recalled][e.slots :]
+            wanted = waiting[: min(free, ahead)]
             e.recalled.update(wanted)
             free -= len(wanted)
             asked.append((e, wanted))
+        return asked
+
+    def overtakers(self, task_id: int) -> list[tuple[Engine, list[tuple[int, int]]]]:
+        """What to ask back when this task has come back unstarted: all that others hold ahead and that is younger, so that
+        it does not start before."""
+        asked = []
+        for e in self.engines.values():
+            ahead = len(e.held) - len(e.recalled) - e.slots
+            if ahead <= 0 or e.state is not EngineState.RUNNING:
+                continue
+            newest = [held for held in reversed(e.held.items()) if held[0] not in e.recalled][:ahead]
+            wanted = [held for held in newest if held[0] > task_id]
+            if wanted:
+                e.recalled.update(wanted)
+                asked.append((e, wanted))
         return asked
 
     def servings(self, ready: int) -> Iterator[tuple[Engine, int]]:

@@ -108,10 +108,17 @@ class Ledger:
         return entry
 
     def give_back(self, entry: Entry) -> None:
-        """The engine will not run it: it is the next to start again, as it is older than all that wait."""
+        """The engine will not run it: it waits again, at its place in the order of the list."""
         move(entry, TaskState.READY)
         entry.engine = None
-        self.ready.appendleft(entry)
+        task_id = entry.task.task_id
+        # all that was handed out before is older than what was not: its place is near the front
+        place = 0
+        for waiting in self.ready:
+            if waiting.task.task_id > task_id:
+                break
+            place += 1
+        self.ready.insert(place, entry)
 
     def finish(self, entry: Entry, *, failed: bool) -> None:
         move(entry, TaskState.FAILED if failed else TaskState.DONE)

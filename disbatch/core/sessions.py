@@ -21,7 +21,7 @@ from disbatch.core.driver_events import (
 from disbatch.core.fleet import GONE, Engine, EngineState
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.losses import Losses, LossPolicy
-from disbatch.core.messages import Hello, Report
+from disbatch.core.messages import Held, Hello, Report
 from disbatch.core.outbox import Outbox
 
 
@@ -67,11 +67,17 @@ class Sessions:
             engine.echo_due = True
             self._books.dispatcher.owe(engine)
         self._take_reports(engine, message.reports)
-        self._books.give_back(engine, list(message.returned))
+        self._returned(engine, message.returned)
         if message.answers >= engine.recall_seq:
             engine.recalled.clear()  # what was not given back had been started
         if message.bye:
             self._bye(engine, message.bye)
+
+    def _returned(self, engine: Engine, held: tuple[Held, ...]) -> None:
+        unasked = [task_id for task_id, _ in held if task_id not in engine.recalled]
+        self._books.give_back(engine, list(held))
+        if unasked and not engine.stop_sent:
+            self._books.dispatcher.overtaken(min(unasked))
 
     def _hello(self, now: Instant, hello: Hello) -> None:
         fleet = self._books.fleet

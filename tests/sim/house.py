@@ -195,8 +195,11 @@ class House:
     # -- time
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
+        self.at(self.now + seconds, action)
+
+    def at(self, moment_s: float, action: Callable[[], None]) -> None:
         self._tie += 1
-        heapq.heappush(self._heap, (self.now + seconds, self._tie, action))
+        heapq.heappush(self._heap, (moment_s, self._tie, action))
 
     def next_process(self) -> int:
         self._processes += 1
@@ -206,7 +209,7 @@ class House:
         """Something arrives at the end of a link after all that was sent on it before."""
         at = max(self._links.get(link, 0.0), self.now + self.delay())
         self._links[link] = at
-        self.later(at - self.now, action)
+        self.at(at, action)  # not by a difference: rounding would change the order
 
     def carry_to_driver(self, engine: Engine, message: Hello | Up) -> None:
         data = encode(message)

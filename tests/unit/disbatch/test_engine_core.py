@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from disbatch_builders import outcome
 
+from disbatch.core.ahead import STILL_S
 from disbatch.core.engine import (
     ALLOWED_MOVES,
-    PREFETCH_MAX,
     TERM_DOUBT_S,
     EngineConfig,
     EngineCore,
@@ -42,11 +42,12 @@ class Engine:
         self.hello = self.core.hello(0.0)
         self.effects: list[Effect] = []
         self.seq = 0
+        self.now = 1.0
         if setup is not None:
             self.down(setup=setup)
 
     def happens(self, event: Event) -> list[Effect]:
-        effects = self.core.handle(1.0, event)
+        effects = self.core.handle(self.now, event)
         self.effects += effects
         return effects
 
@@ -134,27 +135,27 @@ def test_a_message_of_another_connection_or_session_is_dropped(wrong: dict[str, 
     assert engine.core.phase is Phase.WORKING
 
 
-def test_nothing_is_held_ahead_before_a_duration_is_known_then_work_for_a_short_while() -> None:
+def test_nothing_is_held_ahead_before_a_task_has_ended() -> None:
     engine = Engine(2)
     assert engine.core.demand == 2
     engine.down(0)
-    engine.ends(0, seconds=100.0)
     assert engine.core.demand == 2
-    engine = Engine(2)
-    engine.down(0)
-    engine.ends(0, seconds=0.001)
-    assert 50 <= engine.core.demand - 2 <= 200
-    engine = Engine(2)
-    engine.down(0)
-    engine.ends(0, seconds=1e-9)
-    assert engine.core.demand == 2 + PREFETCH_MAX
+    engine.ends(0)
+    assert engine.core.demand > 2
 
 
-def test_zero_seconds_are_no_division_by_zero() -> None:
-    engine = Engine(1)
-    engine.down(0)
-    engine.ends(0, seconds=0.0)
-    assert engine.core.demand >= 1
+def test_what_waits_behind_tasks_that_do_not_end_is_given_back() -> None:
+    engine = Engine(2)
+    effects = engine.down(0, 1, 2, 3)
+    assert [(e.name, e.after_s) for e in effects if isinstance(e, SetTimer)] == [("ahead", STILL_S)]
+    engine.now = 1.0 + STILL_S / 2
+    engine.happens(TimerRang("ahead"))
+    assert engine.returned == []
+    engine.now = 1.0 + STILL_S
+    engine.happens(TimerRang("ahead"))
+    assert engine.returned == [(2, 1), (3, 1)] and engine.core.demand == 2
+    engine.ends(0)
+    assert [command for _, command in engine.spawned] == [b"task 0", b"task 1"]
 
 
 # -- reports
