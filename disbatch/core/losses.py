@@ -72,6 +72,10 @@ class Losses:
         """Whether some node is being swept: what it brings to light is worth waiting for."""
         return any(engine.sweeping for engine in self._lingering.values())
 
+    def starts_again(self, rank: int) -> bool:
+        """Whether another engine will be started in place of this one."""
+        return any(engine.rank == rank for _, engine in self._again)
+
     def hoping(self, now: Instant) -> bool:
         """Whether an engine may still come, or come back, where none is left."""
         return bool(self._again) or any(

@@ -287,7 +287,7 @@ class DriverShell:
 
     def _exited(self, rank: int, why: str) -> None:
         self._happened(EngineExited(rank, why))
-        if not self._core.over:
+        if not self._core.over and not self._core.sessions.losses.starts_again(rank):
             code = self._launches.codes.get(rank, NOT_LAUNCHED)
             self._retirement.ended(self._core.fleet.engines[rank].node, code)
 

@@ -151,8 +151,8 @@ def test_an_engine_that_slurm_kills_is_told_without_the_noise(slurm: SlurmBed, b
     job = slurm.sbatch("-n1", script=SCRIPT + "Tasks", cwd=bench.path)
     slurm.wait((bench.path / "on").exists, "the task runs", 30)
     assert slurm.command("scancel", "--signal=KILL", f"{job}.0").returncode == 0
-    slurm.wait_job(job, "FAILED", seconds=40)
     bench.file("go", "")
+    slurm.wait_job(job, "COMPLETED", seconds=40)  # by another engine
     said = (bench.path / f"slurm-{job}.out").read_text()
     (line,) = [line for line in said.splitlines() if "the engine on node1 was lost" in line]
     assert "lacks support" not in said and (

@@ -97,3 +97,20 @@ def test_from_outside_the_job_the_node_with_the_work_stays(slurm: SlurmBed, benc
     assert done.returncode == 0, done.stderr
     assert [row.returncode for row in bench.rows()] == [0, 0, 0]
     assert not list(bench.path.glob("slurm_job_*_resize*"))
+
+
+def test_a_node_whose_engine_was_lost_is_kept_for_the_next_one(slurm: SlurmBed, bench: Bench) -> None:
+    bench.file(
+        "Tasks", "echo $SLURMD_NODENAME >> $SLURMD_NODENAME.begun; until [ -e go ]; do sleep 0.05; done\n" * 2
+    )
+    job = slurm.sbatch("-N2", "-n2", "--ntasks-per-node=1", script=SCRIPT + "Tasks", cwd=bench.path)
+    begun = [bench.path / f"node{number}.begun" for number in (1, 2)]
+    slurm.wait(lambda: all(path.exists() for path in begun), "both tasks run", 30)
+    steps = slurm.command("squeue", "--steps", "--noheader", "--jobs", str(job), "--format", "%i %N").stdout
+    (step,) = [line.split()[0] for line in steps.splitlines() if line.split()[1] == "node2"]
+    assert slurm.command("scancel", "--signal=KILL", step).returncode == 0
+    slurm.wait(lambda: len(begun[1].read_text().splitlines()) == 2, "the task runs once more, there", 30)
+    assert slurm.nodes_of(job) == ["node1", "node2"]
+    bench.file("go", "")
+    slurm.wait_job(job, "COMPLETED", seconds=30)
+    assert "another engine is started on node2" in bench.read(f"slurm-{job}.out")

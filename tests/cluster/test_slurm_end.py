@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import pytest
 from disbatch_runs import Bench
 from slurmbed import KILL_WAIT_S, OVER, SlurmBed
 
@@ -99,18 +98,17 @@ def test_without_a_limit_there_is_nothing_to_drain_for(slurm: SlurmBed, bench: B
     assert "the job has no time limit" in bench.read("run_driver.txt")
 
 
-def test_a_time_limit_that_comes_near_is_noticed(
-    slurm: SlurmBed, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_time_limit_that_comes_near_is_noticed(slurm: SlurmBed, bench: Bench) -> None:
     """The end is asked for again and again, as it can be moved."""
-    bench.file("Tasks", "until [ -e go ]; do sleep 0.1; done\ntouch never\n")
+    bench.file("Tasks", "touch on; until [ -e go ]; do sleep 0.1; done\ntouch never\n")
     quick = (
         ENVIRONMENT
         + f"exec {sys.executable} -c 'import disbatch.runtime.settings as s; s.DRAIN_LOOK_S = 0.5; from disbatch.cli import program; program()'"
     )
     job = slurm.sbatch("-n1", "--time=10", script=quick + " --drain-before 60 -p run Tasks", cwd=bench.path)
     log = bench.path / "run_driver.txt"
-    slurm.wait(lambda: log.exists() and "draining begins" in log.read_text(), "the end is known", 30)
+    slurm.wait((bench.path / "on").exists, "the first task runs", 30)
+    slurm.wait(lambda: "draining begins" in log.read_text(), "the end is known", 30)
     slurm.command("scontrol", "update", f"JobId={job}", "EndTime=now+61")
     slurm.wait(lambda: "nothing more is started" in output(bench, job), "it drains", 30)
     bench.file("go", "")
