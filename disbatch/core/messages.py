@@ -12,6 +12,7 @@ from disbatch.core.errors import PeerError
 from disbatch.core.model import Outcome
 
 VERSION = 1
+NOTE_CHARS = 300  # of a note to the user
 ReportKind = Literal["T", "A", "Z"]  # a task, a per-engine START, a per-engine STOP
 StopMode = Literal["", "finish", "kill", "abort"]
 # finish: end what is running, start nothing; kill: TERM, then KILL, and no reports of what was killed;
@@ -113,6 +114,7 @@ class Up(NamedTuple):
     bye: str = ""  # the last message of a session, with the reason
     answers: int = 0  # seq of the newest message whose recall has been dealt with
     vitals: Vitals | None = None  # now and then
+    note: str = ""  # for the user: what this node is short of
 
 
 class Down(NamedTuple):
@@ -149,7 +151,7 @@ def encode(message: Message) -> bytes:
         setup = m.setup and [[(c[0], c[1], _text(c[2])) for c in commands] for commands in m.setup]
         body = ["D", VERSION, m.did, m.sid, m.ep, m.seq, m.ack, m.echo, tasks, m.recall, m.stop, setup]
     elif isinstance(m, Up):
-        said = (m.reports, m.demand, m.returned, m.bye, m.answers, m.vitals)
+        said = (m.reports, m.demand, m.returned, m.bye, m.answers, m.vitals, m.note)
         body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, *said]
     elif isinstance(m, Hello):
         said = (m.held, m.reports, m.demand, m.vitals, m.means)
@@ -197,7 +199,7 @@ def _hello(b: list[Any]) -> Hello:
 
 
 def _up(b: list[Any]) -> Up:
-    sid, ep, n_hi, t, reports, demand, returned, bye, answers, vitals = b
+    sid, ep, n_hi, t, reports, demand, returned, bye, answers, vitals, note = b
     return Up(
         str(sid),
         int(ep),
@@ -209,6 +211,7 @@ def _up(b: list[Any]) -> Up:
         str(bye),
         int(answers),
         _vitals(vitals),
+        str(note)[:NOTE_CHARS],
     )
 
 

@@ -70,6 +70,8 @@ class Sessions:
         self._returned(engine, message.returned)
         if message.answers >= engine.recall_seq:
             engine.recalled.clear()  # what was not given back had been started
+        if message.note:
+            self._outbox.say(f"{engine.node}: {message.note}", level="warning")
         if message.bye:
             self._bye(engine, message.bye)
 

@@ -45,15 +45,17 @@ from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import kill_descendants, tell_deadline
 from disbatch.runtime.line import DriverLine
 from disbatch.runtime.logs import open_log
-from disbatch.runtime.processes import Ends, ProcessTable
+from disbatch.runtime.processes import ProcessTable
 from disbatch.runtime.provision import Provision, provide
 from disbatch.runtime.settings import VITALS_S
+from disbatch.runtime.spawner import Spawner
 from disbatch.runtime.sweep import VARIABLE, nested, session_id
 from disbatch.runtime.vitals import read_vitals
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import ConnectionFailed, KvsError
 from kvsstcp.values import Value
 
+NOTE_S = 60.0  # a user need not be told more often that a node is short of something
 LIFELINE_MARK = b"\0"  # behind the certificate, which is text
 
 
@@ -131,12 +133,13 @@ class EngineShell:
         self._guard_fd = guard_fd
         self._deadline_fd = deadline_fd
         self._client: AsyncClient | None = None
-        self._killed = 0  # how often everything was killed: what is older is not ours to report
         self._log = log
         self._core = EngineCore(provision.config)
         self._environment = TaskEnvironment(os.environb, start, provision.environ)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._vitals_due = 0.0
+        self._note = ""
+        self._note_due = 0.0
 
     async def run(self) -> int:
         """Serves the driver until it says stop, or is gone. Returns the exit code of the process."""
@@ -144,6 +147,13 @@ class EngineShell:
         self._over: asyncio.Future[int] = self._loop.create_future()
         sets = self._provision.cpus.plan.sets
         self._table = ProcessTable(self._loop.call_later, Affinity(sets) if sets else None)
+        self._spawner = Spawner(
+            self._table,
+            self._environment.of,
+            self._loop.call_later,
+            lambda ends: self._happened(Ended(ends)),
+            self._short,
+        )
         self._loop.add_reader(self._table.signal_fd, self._some_ended)
         self._loop.add_reader(self._table.output_fd, self._table.drain)
         self._loop.add_signal_handler(signal.SIGTERM, self._happened, TermCame())
@@ -205,26 +215,19 @@ class EngineShell:
     def _some_ended(self) -> None:
         ends = self._table.reap()
         if ends:
+            self._spawner.retry()
             self._happened(Ended(ends))
 
     def _happened(self, event: Event) -> None:
         """Gives an event to the core and carries out what it says; a spawn that fails is an event again."""
-        if self._over.done():
-            return
-        failed: Ends = self._carry_out(self._core.handle(_now(), event))
-        if failed:
-            # in a later turn: the connection has to be heard between thousands of spawns that fail
-            self._loop.call_soon(self._failed, self._killed, failed)
+        if not self._over.done():
+            self._carry_out(self._core.handle(_now(), event))
 
-    def _failed(self, killed: int, failed: Ends) -> None:
-        if killed == self._killed:
-            self._happened(Ended(failed))
-
-    def _carry_out(self, effects: list[Effect]) -> Ends:
+    def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Spawn):
                 job = effect.job
-                self._table.spawn(effect.slot, job.command, self._environment.of(effect.slot, job))
+                self._spawner.start(effect.slot, job)
                 if effect.slot == NO_SLOT:
                     self._log.info(
                         "per-engine command of line %d: %s",
@@ -238,7 +241,9 @@ class EngineShell:
                     self._timers[effect.name] = self._loop.call_later(effect.after_s, self._ring, effect.name)
             elif isinstance(effect, Kill):
                 self._log.info("running tasks get %s", "KILL" if effect.hard else "TERM")
-                self._table.kill(signal.SIGKILL if effect.hard else signal.SIGTERM)
+                signum = signal.SIGKILL if effect.hard else signal.SIGTERM
+                self._table.kill(signum)
+                self._spawner.drop(signum)
             elif isinstance(effect, Deadline):
                 tell_deadline(self._deadline_fd, effect.at_s)
             elif isinstance(effect, KillAll):
@@ -248,7 +253,6 @@ class EngineShell:
                     self._client.abort()
             elif isinstance(effect, Leave):
                 self._end("all said and done", 0)
-        return self._table.take_failed()
 
     def _tell(self, message: Hello | Up) -> None:
         """Sends a message to the driver; now and then it says as well how this node is. Without a connection there is
@@ -259,15 +263,26 @@ class EngineShell:
         if now >= self._vitals_due:
             self._vitals_due = now + VITALS_S
             message = message._replace(vitals=read_vitals())
+        if self._note and isinstance(message, Up):
+            message, self._note = message._replace(note=self._note), ""
         with contextlib.suppress(KvsError):
             self._client.put(self._up, to_value(message))
 
     def _kill_all(self, why: str) -> None:
         self._log.error("everything that runs here is killed: %s", why)
-        self._killed += 1
         self._table.kill(signal.SIGKILL)
+        self._spawner.forget()
         kill_descendants()
         self._table.forget()
+
+    def _short(self, text: str) -> None:
+        """Something is missing here that tasks need: for the log, and for the user, with the next message."""
+        self._log.warning(text)
+        now = _now()
+        if now >= self._note_due:
+            self._note_due = now + NOTE_S
+            self._note = text
+            self._loop.call_soon(self._happened, Tick())
 
     def _ring(self, name: TimerName) -> None:
         del self._timers[name]

@@ -113,15 +113,14 @@ class ProcessTable:
         self._lingering: dict[int, None] = {}  # descriptors without a task, oldest first
         self._unwatched: list[_Child] = []
         self._sweep_due = False
-        self._failed: Ends = []  # could not be spawned
 
     def __len__(self) -> int:
         return len(self._children)
 
     # -- starting
 
-    def spawn(self, slot: int, command: bytes, env: Mapping[bytes, bytes]) -> bool:
-        """Starts `/bin/bash -c command` in a session of its own. False when it could not: see `take_failed`."""
+    def spawn(self, slot: int, command: bytes, env: Mapping[bytes, bytes]) -> Outcome | None:
+        """Starts `/bin/bash -c command` in a session of its own. An outcome when it could not."""
         start_wall, start_mono = time.time(), time.monotonic()
         fds: list[int] = []
         bound = self._affinity is not None and self._affinity.enter(slot)
@@ -135,11 +134,8 @@ class ProcessTable:
             for fd in fds:
                 os.close(fd)
             text = f"disBatch: the task could not be started: {error.strerror}"
-            outcome = Outcome(
-                NOT_STARTED, error.errno or -1, 0.0, start_wall, start_wall, 0, "", 0, text, 0.0, 0
-            )
-            self._failed.append((slot, outcome))
-            return False
+            code = error.errno or -1
+            return Outcome(NOT_STARTED, code, 0.0, start_wall, start_wall, 0, "", 0, text, 0.0, 0)
         finally:
             if bound and self._affinity:
                 self._affinity.leave()
@@ -152,7 +148,7 @@ class ProcessTable:
         if not self._sweep_due:
             self._sweep_due = True
             self._call_later(WATCH_AFTER_S, self._watch_older)
-        return True
+        return None
 
     def _spawn(
         self, command: bytes, env: Mapping[bytes, bytes], out_w: int, err_w: int, fds: list[int]
@@ -178,11 +174,6 @@ class ProcessTable:
             setsigmask=[],
             setsigdef=_RESET_SIGNALS,
         )
-
-    def take_failed(self) -> Ends:
-        """What could not be spawned since the last call."""
-        failed, self._failed = self._failed, []
-        return failed
 
     def _watch_older(self) -> None:
         """The pipes of tasks that still run after a while are watched from now on."""
@@ -325,10 +316,12 @@ class ProcessTable:
     # -- killing
 
     def kill(self, signum: int) -> None:
-        """Signals the process group of every task that runs."""
+        """Signals the process group of every task that runs. One that has stopped itself has to go on to hear a TERM."""
         for pid in self._children:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signum)
+                if signum != signal.SIGKILL:
+                    os.killpg(pid, signal.SIGCONT)
 
     def forget(self) -> None:
         """Everything was killed and reaped: what is left of it here are descriptors."""
@@ -342,7 +335,6 @@ class ProcessTable:
         self._children.clear()
         self._lingering.clear()
         self._unwatched.clear()
-        self._failed.clear()
 
     def close(self) -> None:
         """Closes every descriptor. What still runs is not waited for: see `kill_descendants`."""
