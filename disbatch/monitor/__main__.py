@@ -1,8 +1,8 @@
-"""`python -m disbatch.monitor RUN [--once] [--json]`: the same as `disbatch-ctl RUN --mon`."""
+"""`python -m disbatch.monitor`."""
 
 import sys
 
-from disbatch.ctl import main
+from disbatch.monitor.command import main
 
 if __name__ == "__main__":
-    sys.exit(main(["--mon", *sys.argv[1:]]))
+    sys.exit(main())

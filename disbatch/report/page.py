@@ -22,7 +22,6 @@ from disbatch.report.usage import UsageTable
 from disbatch.report.words import core_hours, count, period, share, size, span
 
 MAX_FAILED = 1000  # listed one by one
-SHOWN_GROUPS = 10  # of failures; the others are folded away
 Fetch = Callable[[int], StatusRecord]
 
 
@@ -125,20 +124,17 @@ def _section(title: str, *parts: str) -> str:
 def _failures(r: Report, rows: Rows, fetch: Fetch) -> str:
     if not r.failures:
         return ""
-    heading, kinds = ["Tasks", "How", "Last line on standard error", "Example", "Nodes"], "r c r"
     groups = [
         [
             f"{f.count:,}",
             f.how,
             f.message,
             f"task {f.example.task_id}, line {f.example.line_no}",
-            f"{f.nodes:,}" if f.nodes else "",
+            f"{f.nodes:,}",
         ]
-        for f in r.failures
+        for f in r.failures[:200]
     ]
-    some = table(heading, groups[:SHOWN_GROUPS], kinds)
-    if rest := groups[SHOWN_GROUPS:]:
-        some += f"<details><summary>{count(len(rest), 'more reason')}</summary>{table(heading, rest, kinds)}</details>"
+    heading = ["Tasks", "How", "Last line on standard error", "Example", "Nodes"]
     failed = [row for row in rows.final().values() if rows.code[row] and rows.kind[row] != Kind.BARRIER]
     lines = []
     for row in failed[:MAX_FAILED]:
@@ -149,7 +145,7 @@ def _failures(r: Report, rows: Rows, fetch: Fetch) -> str:
     search = '<input id="filter" type="search" placeholder="Filter" aria-label="Filter failed tasks">'
     return _section(
         "Failures",
-        some,
+        table(heading, groups, "r c r"),
         f'<details id="failed"><summary>Failed tasks one by one{more}</summary>{search}{every}</details>',
     )
 

@@ -65,7 +65,7 @@ def _password(environ: Mapping[str, str]) -> str:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
             return file.read().rstrip("\n")
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"{PASSWORD_VARIABLE}_FILE: cannot read {path}: {error}") from None
+        raise UsageError(f"DISBATCH_SMTP_PASSWORD_FILE: cannot read {path}: {error}") from None
 
 
 def _check_address(address: str, where: str) -> None:

@@ -18,6 +18,7 @@ from disbatch_runs import ROOT
 from disbatch.help.__main__ import files, write
 
 LIMIT_S = 15.0
+KILL_LINE = "\x15"
 MANUALS = [path for path in files() if path.endswith(".1")]
 
 
@@ -100,9 +101,12 @@ def shell_environment(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(params=["bash", "zsh"])
-def shell(request: pytest.FixtureRequest, prefix: Path, tmp_path: Path) -> Iterator[Terminal]:
-    """At its prompt in a folder with a few files, with completion for disBatch."""
+@pytest.fixture(params=["bash", "zsh"], scope="module")
+def shell(
+    request: pytest.FixtureRequest, prefix: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Terminal]:
+    """At its prompt in a folder with a few files, with completion for our programs."""
+    tmp_path = tmp_path_factory.mktemp("shell")
     for name in ("Tasks.txt", "run_status.txt", "run_driver.txt"):
         (tmp_path / name).touch()
     if request.param == "bash":
@@ -136,12 +140,12 @@ def shell(request: pytest.FixtureRequest, prefix: Path, tmp_path: Path) -> Itera
     ],
 )
 def test_tab_completes(shell: Terminal, typed: str, becomes: str) -> None:
-    shell.type(typed + "\t")
+    shell.type(KILL_LINE + typed + "\t")
     shell.until(becomes)
 
 
 def test_two_tabs_list_what_there_is(shell: Terminal) -> None:
-    shell.type("disBatch --re\t\t")
+    shell.type(KILL_LINE + "disBatch --re\t\t")
     seen = shell.until(r"--retry")
     assert "--resume-from" in seen
 
