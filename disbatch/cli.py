@@ -172,12 +172,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="start without execution resources and wait for some to join",
     )
     add(
-        "--drain-before",
-        type=_seconds,
-        metavar="SECONDS",
-        help="in a Slurm job: start no task in its last SECONDS, and end with 3 when some are left",
-    )
-    add(
         "--grace",
         type=_seconds,
         metavar="SECONDS",
@@ -224,6 +218,12 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
         type=_positive_fraction,
         metavar="N",
         help="cores for each task, may be a fraction (default: 1; in a Slurm job what its -c says)",
+    )
+    context(
+        "--drain-before",
+        type=_seconds,
+        metavar="SECONDS",
+        help="in a Slurm job: start no task in the last SECONDS before the end of the job",
     )
     context("--fill", action="store_true", help="use cores that were allocated beyond those asked for")
     context("-g", "--gpu", action="store_true", help="divide the assigned GPUs among the tasks")

@@ -11,6 +11,7 @@ from disbatch.cli import Parser, add_context_arguments, leave_with
 
 if TYPE_CHECKING:
     from disbatch.core.joining import Answer, StopKind
+    from disbatch.monitor.stopping import Stop
 
 NAME_VARIABLE = "DISBATCH_CTL_NAME"  # what the script that calls us is called, for help and errors
 EXAMPLES = (
@@ -127,17 +128,29 @@ async def _ask(prefix: str, kind: "StopKind", name: str) -> "Answer":
         client.abort()
 
 
+class _Orders:
+    """How the monitor has parts of the run stopped."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    async def stop(self, stop: "Stop") -> str:
+        """Raises MachineError when the answer is no."""
+        from disbatch.core.errors import MachineError
+
+        answer = await _ask(self._prefix, stop.kind, stop.name)
+        if not answer.done:
+            raise MachineError(answer.text)
+        return answer.text
+
+
 def _look(prefix: str, options: argparse.Namespace) -> int:
-    from disbatch.monitor.looking import Looker, load_info
-    from disbatch.monitor.progress import plain_line
+    from disbatch.monitor.command import show
 
-    async def look() -> int:
-        looker = await Looker.connect(load_info(prefix + "_kvsinfo.txt"))
-        snapshot = await looker.look()
-        print(snapshot.to_json() if options.json else plain_line(snapshot, snapshot.rate))
-        return 0
-
-    return asyncio.run(look())
+    once = options.once or options.status
+    name = os.path.basename(prefix)
+    show(prefix + "_kvsinfo.txt", name, _Orders(prefix), once=once, as_json=options.json)
+    return 0
 
 
 if __name__ == "__main__":

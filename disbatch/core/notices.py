@@ -29,6 +29,10 @@ def draining(before_s: float, running: int) -> str:
     return f"the job ends in less than {before_s:g} s (--drain-before): nothing more is started, {what}"
 
 
+def context_drains(label: str, before_s: float) -> str:
+    return f"context {label}: the job ends in less than {before_s:g} s (--drain-before): nothing more is started here"
+
+
 def what_runs(running: Sequence[tuple[str, Task]]) -> str:
     """Node and task of everything that an interrupted run waits for."""
     lines = [f"waiting for {tasks(len(running), 'running')}:"]

@@ -1,8 +1,8 @@
-"""`python -m disbatch.monitor`."""
+"""`python -m disbatch.monitor RUN [--once] [--json]`: the same as `disbatch-ctl RUN --mon`."""
 
 import sys
 
-from disbatch.monitor.command import main
+from disbatch.ctl import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["--mon", *sys.argv[1:]]))

@@ -1,19 +1,17 @@
-"""How a viewer outside the driver gets its snapshots: it finds the run's info file, connects to the KVS, and asks."""
+"""How a viewer outside the driver gets its snapshots: with the run's info file it connects to the KVS, and asks."""
 
 import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from disbatch.core.errors import MachineError, PeerError, UsageError
+from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.snapshot import LIVE_KEY, VIEWER_KEY, RunSnapshot, read_snapshot
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import ConnectionFailed, ConnectionLost, KvsError
 from kvsstcp.infofile import Info, read_info
 from kvsstcp.values import Value
 
-INFO_ENDING = "_kvsinfo.txt"
-STATUS_ENDING = "_status.txt"
 CONNECT_S = 10.0  # for a host far away; a driver that is well answers at once
 ASK_AGAIN_S = 15.0  # a driver that has not answered is asked again: it may be another one by now
 RETRY_S = 1.0  # before a lost connection is tried again; twice as long each time
@@ -23,26 +21,6 @@ _MARK = Value(b"ASTR", b"look")
 
 class RunOverError(MachineError):
     """There was such a run, and it is over."""
-
-
-def find_info(path: str) -> str:
-    """The info file that is meant: itself, or a prefix, or any other file of the run. Raises DisBatchError."""
-    for candidate in (path, path + INFO_ENDING, _sibling(path)):
-        if candidate.endswith(INFO_ENDING) and os.path.exists(candidate):
-            return candidate
-    for status in (path.removesuffix(INFO_ENDING) + STATUS_ENDING, path):
-        if status.endswith(STATUS_ENDING) and os.path.exists(status):
-            raise RunOverError(f"the run is over; its results are in {status}")
-    raise UsageError(
-        f"no run at {path}: give the prefix of a run, or its info file (PREFIX{INFO_ENDING}, which is there while it runs)"
-    )
-
-
-def _sibling(path: str) -> str:
-    for ending in (STATUS_ENDING, "_driver.txt", "_dbUtil.sh", "_url"):
-        if path.endswith(ending):
-            return path.removesuffix(ending) + INFO_ENDING
-    return path + INFO_ENDING
 
 
 def load_info(path: str) -> Info:

@@ -28,7 +28,7 @@ def page(snapshot: RunSnapshot, title: str, width: int) -> str:
     done = share(snapshot)
     if done is not None:
         filled = round(done * BAR_WIDTH)
-        total = f"{snapshot.finished:,} of {snapshot.total:,}"
+        total = f"{snapshot.finished:,} of {snapshot.total:,} tasks finished"
         lines.append(f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:.0%}  {total}")
     lines.append("  ".join(word.text for word in figures(snapshot)))
     rates = throughput(snapshot.history, BAR_WIDTH)

@@ -69,8 +69,9 @@ class Pane(DataTable[Text]):
 
     def redraw(self) -> None:
         """Draws what is known, as it is to be seen now. Only what has changed is touched."""
-        width = self.scrollable_content_region.width
-        if self._snapshot is None or width <= 0:
+        # one that is hidden is drawn all the same: keys work on it as soon as it is chosen
+        width = self.scrollable_content_region.width or self.app.size.width
+        if self._snapshot is None:
             return
         current, old_keys = self.current, self.arranged.keys
         self.arranged = made = arrange(self.table, self._snapshot, self.choice, width)

@@ -10,6 +10,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Resize
+from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from disbatch.core.errors import DisBatchError
@@ -36,9 +37,8 @@ STYLE = """
 #note { display: none; height: 1; padding: 0 2; color: $text-muted; }
 #note.-shown { display: block; }
 #panes { height: 1fr; }
-Pane { display: none; height: 1fr; }
-Pane.-shown { display: block; }
-.-tall Pane { display: block; border-top: solid $panel; border-title-color: $text-muted; }
+Pane { height: 1fr; }
+.-tall Pane { border-top: solid $panel; border-title-color: $text-muted; }
 .-tall Pane:focus { border-top: solid $accent; border-title-color: $text; }
 .-tall #engines { height: auto; max-height: 35%; } .-tall #contexts { height: auto; max-height: 20%; }
 .-tall #tasks { height: 3fr; } .-tall #failures { height: 2fr; }
@@ -138,9 +138,9 @@ class Monitor(App[str]):
         self._draw_title()
         self._draw_bar(s)
         line = Text("  ").join([Text(word.text, TONES[word.tone]) for word in figures(s)])
-        self.query_one("#figures", Static).update(line)
+        self.main.query_one("#figures", Static).update(line)
         self._draw_pace(s)
-        for pane in self.query(Pane):
+        for pane in self.main.query(Pane):
             pane.show(s)
         self._draw_tabs()
         if isinstance(self.screen, Details):
@@ -161,7 +161,7 @@ class Monitor(App[str]):
                 text.append("  its last figures were not seen", "yellow")
             elif silent_s > SILENT_S and not s.over:
                 text.append(f"  no news for {ago(silent_s)}", "yellow")
-        self.query_one("#title", Static).update(text)
+        self.main.query_one("#title", Static).update(text)
 
     def _draw_bar(self, s: RunSnapshot) -> None:
         done = share(s)
@@ -176,18 +176,18 @@ class Monitor(App[str]):
             good = max(0, round(width * done) - bad)
             text.append("━" * good, "green").append("━" * bad, "red")
             text.append("─" * max(0, width - good - bad), "dim").append(figure)
-        self.query_one("#bar", Static).update(text)
+        self.main.query_one("#bar", Static).update(text)
 
     def _draw_pace(self, s: RunSnapshot) -> None:
         """Tasks per second since the start, the name of the figure before it and the highest behind it."""
         rates = throughput(s.history, max(10, self.size.width - 24))
-        height = 3 if self.screen.has_class("-tall") else 1
+        height = 3 if self.main.has_class("-tall") else 1
         text = Text(no_wrap=True)
         for number, line in enumerate(bars(rates, height)):
             first = number == 0
             text.append("tasks/s " if first else "\n        ", "dim").append(line, "green")
             text.append(f"  top {rate(max(rates, default=0.0))}" if first else "", "dim")
-        self.query_one("#pace", Static).update(text)
+        self.main.query_one("#pace", Static).update(text)
 
     def _draw_tabs(self) -> None:
         text = Text(no_wrap=True)
@@ -196,8 +196,8 @@ class Monitor(App[str]):
             text.append(label, "reverse" if table is self._chosen else "")
             text.apply_meta({"@click": f"app.pane('{table.name}')"}, len(text) - len(label), len(text))
             text.append(" ")
-        self.query_one("#tabs", Static).update(text)
-        note = self.query_one("#note", Static)
+        self.main.query_one("#tabs", Static).update(text)
+        note = self.main.query_one("#note", Static)
         said = self._pane(self._chosen).note
         note.update(Text(said, no_wrap=True, overflow="ellipsis"))
         note.set_class(bool(said), "-shown")
@@ -213,21 +213,31 @@ class Monitor(App[str]):
         return count(of) if matching == of else f"{count(matching)} of {count(of)}"
 
     def on_resize(self, event: Resize) -> None:
-        self.set_class(event.size.height >= TALL, "-tall")
-        self.screen.set_class(event.size.height >= TALL, "-tall")
+        self.main.set_class(event.size.height >= TALL, "-tall")
+        self._show_panes()
         self.call_after_refresh(self.draw)
 
     # -- what people do
 
     def _pane(self, table: Table) -> Pane:
-        return self.query_one(f"#{table.name}", Pane)
+        return self.main.query_one(f"#{table.name}", Pane)
 
     def action_pane(self, name: str) -> None:
         self._chosen = next(table for table in TABLES if table.name == name)
-        for pane in self.query(Pane):
-            pane.set_class(pane.table is self._chosen, "-shown")
-        self._pane(self._chosen).focus()
+        self._show_panes()
+        # at once, and not with the next turn: the next key may be here already
+        self.main.set_focus(self._pane(self._chosen))
         self._draw_tabs()
+
+    @property
+    def main(self) -> Screen[Any]:
+        """The screen below all that may have been opened."""
+        return self.screen_stack[0]
+
+    def _show_panes(self) -> None:
+        """On a tall screen all tables, else the chosen one."""
+        for pane in self.main.query(Pane):
+            pane.display = self.main.has_class("-tall") or pane.table is self._chosen
 
     def action_step(self, by: int) -> None:
         if len(self.screen_stack) > 1:
@@ -255,7 +265,7 @@ class Monitor(App[str]):
     # -- filter
 
     def action_filter(self) -> None:
-        box = self.query_one("#filter", Input)
+        box = self.main.query_one("#filter", Input)
         box.value = self._pane(self._chosen).choice.words
         box.add_class("-shown")
         box.focus()
@@ -273,7 +283,7 @@ class Monitor(App[str]):
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query_one("#filter", Input).remove_class("-shown")
+        self.main.query_one("#filter", Input).remove_class("-shown")
         self._pane(self._chosen).focus()
         self._draw_tabs()
 

@@ -8,21 +8,21 @@ from disbatch.report.times import RunTimes
 from disbatch.report.words import core_hours, count, share, size, span
 
 BUSY_TARGET = 0.9  # slots that are busy less than this are too many
-NEAR_SHORTEST = 1.05  # nobody waits for the last five per cent
 WORTH_SHARE, WORTH_S = 0.05, 1.0  # what a change of order has to save before it is told
-EXACT_TASKS = 20_000  # of a phase: the last ones are replayed one by one, those before as evenly spread work
-REPLAYED_TASKS = 60_000  # of all phases together: keeps a list of a million tasks at a second or two
+EXACT_TASKS = 5_000  # of a phase: the last ones are replayed one by one, those before as evenly spread work
+REPLAYED_TASKS = 20_000  # of all phases together: keeps a list of a million tasks at a second or two
 SLOW_NODE = 1.5  # a node whose median is that many times the others'
 FEW_TASKS = 20  # a median of fewer says little
 SHORT_PAUSE_SHARE = 0.2  # of the time of a slot: more than this between tasks, and they are too short
 MOST_SLOTS = 1_000_000
+LONGEST_PAUSE_S = 1.0  # between tasks; a longer one is no cost of a task, the slot waited for something
 
 
 def replay(durations: Sequence[float], slots: int) -> float:
     """When the last of the tasks ends, if each goes, in this order, to the slot that is free first."""
     if slots >= len(durations):
         return max(durations, default=0.0)
-    exact = max(EXACT_TASKS, 4 * slots)
+    exact = max(EXACT_TASKS, 2 * slots)
     level = sum(durations[:-exact]) / slots if len(durations) > exact else 0.0
     free = [level] * slots
     end = level
@@ -43,10 +43,22 @@ class _List:
         part = sum(map(sum, self.phases))
         self.scale = self.work_s / part if part > 0 else 1.0
         self.widest = min(max(map(len, self.phases)), MOST_SLOTS)
+        self._known: dict[int, Prediction] = {}
+        self._bounds = [(sum(phase), max(phase)) for phase in self.phases]
+        self.shortest_s = sum(map(max, phases))
 
     def on(self, slots: int) -> Prediction:
-        wall = self.scale * sum(replay(phase, slots) for phase in self.phases)
-        return Prediction(slots, wall, min(self.work_s / (slots * wall), 1.0) if wall > 0 else 0.0)
+        if slots not in self._known:
+            wall = self.scale * sum(replay(phase, slots) for phase in self.phases)
+            busy = min(self.work_s / (slots * wall), 1.0) if wall > 0 else 0.0
+            self._known[slots] = Prediction(slots, wall, busy)
+        return self._known[slots]
+
+    def keeps_busy(self, slots: int) -> bool:
+        """Whether so many slots would be busy for as much of the time as is wanted."""
+        # most counts are decided by what no order of tasks can change; replaying is for the others
+        least = self.scale * sum(max(longest, work / slots) for work, longest in self._bounds)
+        return self.work_s >= BUSY_TARGET * slots * least and self.on(slots).busy_share >= BUSY_TARGET
 
     def longest_first_s(self, slots: int) -> float:
         return self.scale * sum(replay(sorted(phase, reverse=True), slots) for phase in self.phases)
@@ -57,28 +69,39 @@ def slot_advice(runs: Sequence[RunTimes], elapsed: Sequence[float]) -> SlotAdvic
     run = max(runs, key=lambda run: run.figures.busy_slot_s, default=None)
     if run is None or run.figures.busy_slot_s <= 0:
         return None
-    pause = run.figures.gap_s
+    pause = min(run.figures.gap_s, LONGEST_PAUSE_S)
     tasks = _List([[elapsed[run.rows[task]] + pause for task in phase.tasks] for phase in run.phases])
-    shortest = tasks.on(tasks.widest).wall_s
-    most = _last(tasks.widest, lambda slots: tasks.on(slots).busy_share >= BUSY_TARGET)
-    slower = _last(tasks.widest, lambda slots: tasks.on(slots).wall_s > NEAR_SHORTEST * shortest, least=0)
+    most = _largest(_counts(tasks.widest, run.slots), tasks.keeps_busy)
     return SlotAdvice(
         path=run.path,
         wall_s=run.figures.wall_s,
         now=tasks.on(run.slots),
-        suggested=tasks.on(most),
-        fastest=tasks.on(min(slower + 1, tasks.widest)),
+        suggested=tasks.on(max(most, 1)),
+        shortest_s=tasks.shortest_s,
         longest_first_s=tasks.longest_first_s(run.slots),
     )
 
 
-def _last(most: int, holds: Callable[[int], bool], *, least: int = 1) -> int:
-    """The last number for which something holds that, roughly, stops holding as numbers grow; `least` if none."""
-    low, high = least, most + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+def _counts(most: int, now: int) -> list[int]:
+    """Counts of slots to try: small ones all, then in steps of an eighth, and those that there were."""
+    counts, count = {min(now, most), most}, 1
+    while count < most:
+        counts.add(count)
+        count += max(count // 8, 1)
+    return sorted(counts)
+
+
+def _largest(counts: Sequence[int], holds: Callable[[int], bool]) -> int:
+    """The largest number for which something holds, 0 if none. What holds for a number need not for each below it:
+    eight tasks keep eight slots as busy as four, and seven less. Between two counts it is taken to change once."""
+    for position in range(len(counts) - 1, -1, -1):
+        if holds(counts[position]):
+            low, high = counts[position], counts[min(position + 1, len(counts) - 1)]
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if holds(middle) else (low, middle)
+            return low
+    return 0
 
 
 def advise(report: Report) -> list[str]:
@@ -96,7 +119,7 @@ def advise(report: Report) -> list[str]:
 
 
 def _slots(advice: SlotAdvice, report: Report) -> list[str]:
-    now, new, fastest = advice.now, advice.suggested, advice.fastest
+    now, new = advice.now, advice.suggested
     text = (
         f"Slots: {new.slots} suit this list. They would be {share(new.busy_share)} busy "
         f"and take about {span(new.wall_s)}; "
@@ -111,10 +134,8 @@ def _slots(advice: SlotAdvice, report: Report) -> list[str]:
         )
     else:
         text += f"{now.slots}, as many as there were, need {span(now.wall_s)}"
-    if fastest.slots < now.slots:
-        text += f". More than {fastest.slots} would hardly end sooner"
-    elif fastest.wall_s > 0.5 * new.wall_s:
-        text += f". No number of slots needs less than {span(fastest.wall_s)}: the longest tasks take that"
+    if new.slots != now.slots and advice.shortest_s > 0.5 * new.wall_s:
+        text += f". No number of slots needs less than {span(advice.shortest_s)}: the longest tasks take that"
     found = [text + "."]
     if advice.wall_s > 1.25 * now.wall_s + WORTH_S:
         found.append(

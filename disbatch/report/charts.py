@@ -109,13 +109,22 @@ def _durations(runs: Sequence[RunTimes], rows: Rows) -> dict[str, Any] | None:
 
 
 def histogram(
-    groups: Sequence[Sequence[float]], ticks: Sequence[float], words: Callable[[float], str]
+    groups: Sequence[Sequence[float]],
+    ticks: Sequence[float],
+    words: Callable[[float], str],
+    marks: Sequence[tuple[float, str]] = (),
+    from_to: tuple[float, float] | None = None,
 ) -> dict[str, Any] | None:
-    """Counts of positive values in equal steps, of their logarithms where they differ much; one list a group."""
+    """Counts of positive values in equal steps, of their logarithms where they differ much; one list a group.
+
+    `marks` are values to point out; those outside are left out. `from_to` makes the axis linear and at least that long.
+    """
     if not any(groups):
         return None
     low, high = min(chain(*groups)), max(chain(*groups))
-    scale = math.log10 if high > WIDE_RANGE * low else _same
+    if from_to:
+        low, high = min(low, from_to[0]), max(high, from_to[1])
+    scale = math.log10 if high > WIDE_RANGE * low and not from_to else _same
     first, last = scale(low), scale(high)
     step = (last - first) / HISTOGRAM_BINS or 1.0
     counts = [[0] * HISTOGRAM_BINS for _ in groups]
@@ -135,6 +144,7 @@ def histogram(
         "counts": counts,
         "ranges": [f"{words(unscale(a))} to {words(unscale(b))}" for a, b in pairwise(edges)],
         "ticks": [scale(tick) for tick in shown],
+        "marks": [[scale(value), text] for value, text in marks if low <= value <= high],
         "words": [_short(words(tick)) for tick in shown],
     }
 
@@ -177,11 +187,17 @@ def _usage(report: Report, usages: Sequence[UsageTable | None]) -> dict[str, Any
             c / (e * n) for c, e, n in zip(usage.cpu, usage.elapsed, usage.cores, strict=True) if e >= 0.1
         )
     return {
-        "memory": histogram([peaks], _SIZE_TICKS, lambda kib: size(1024 * kib)),
+        "memory": histogram([peaks], _SIZE_TICKS, lambda kib: size(1024 * kib), _memory_of_a_slot(report)),
         "cpu": histogram(
             [array("d", (100 * share for share in shares))], [], lambda percent: f"{percent:.0f} %"
         ),
     }
+
+
+def _memory_of_a_slot(report: Report) -> list[tuple[float, str]]:
+    """What a task may take where all slots of the smallest node take the same."""
+    shares = [n.memory_kib / n.slots for n in report.usage.nodes if n.memory_kib] if report.usage else []
+    return [(min(shares), "memory of a node, by its slots ")] if shares else []
 
 
 def _timeline(

@@ -147,7 +147,7 @@ def _failures(
     return [
         FailureLine(
             g.count, g.returncode, how(g.returncode), g.last_line, line_of(g.task_id),
-            len(nodes.get((g.returncode, g.last_line), {0})),
+            len(nodes.get((g.returncode, g.last_line), ())),
         )
         for g in groups.largest()
     ]  # fmt: skip

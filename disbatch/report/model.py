@@ -38,7 +38,7 @@ class FailureLine:
     how: str  # the exit code in words
     message: str  # the last line on standard error
     example: TaskLine
-    nodes: int  # on how many nodes
+    nodes: int  # on how many nodes; 0 where messages of many kinds are taken together
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class SlotAdvice:
     wall_s: float  # what it really took
     now: Prediction  # as many slots as it had
     suggested: Prediction  # the most that would still be busy for most of the time
-    fastest: Prediction  # more than these would hardly end sooner
+    shortest_s: float  # however many slots there are: the longest task of each phase
     longest_first_s: float  # the slots that it had, and the longest tasks begun first
 
 

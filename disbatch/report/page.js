@@ -33,12 +33,13 @@
     if (last < 60) return ticks.map((t) => `${t} s`);
     const two = (n) => String(n).padStart(2, "0");
     return ticks.map((t) => {
-      const minutes = Math.floor(t / 60), seconds = two(Math.round(t) % 60);
-      return last < 3600 ? `${minutes}:${seconds}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}${step % 60 ? ":" + seconds : ""}`;
+      const minutes = Math.floor(t / 60), seconds = step % 60 ? ":" + two(Math.round(t) % 60) : "";
+      return last < 3600 ? `${minutes}${seconds} min` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}${seconds} h`;
     });
   }
 
   const narrow = () => document.documentElement.clientWidth < 600;
+  const LEFT = 64, RIGHT = 12; // beside the two charts that share the axis of time
   const config = { displaylogo: false, responsive: true, displayModeBar: false };
   function layout(more) {
     const axis = { gridcolor: color("line"), linecolor: color("line"), zeroline: false, automargin: true };
@@ -65,20 +66,23 @@
     if (c.slots.length && c.runs.length === 1) { slots.x.unshift(0); slots.y.unshift(0); }
     const shapes = c.tails.filter(([a, b]) => b > a).map(([x0, x1]) => ({ type: "rect", xref: "x", yref: "paper", x0, x1, y0: 0, y1: 1, fillcolor: color("shade"), line: { width: 0 }, layer: "below" }));
     for (const [x] of c.barriers.slice(0, 200)) shapes.push({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: color("room"), width: 1, dash: "dot" } });
-    const annotations = c.barriers.length > 12 || narrow() ? [] : c.barriers.map(([x, line]) => ({ x, y: 1, xref: "x", yref: "paper", yanchor: "bottom", text: `barrier, line ${line}`, showarrow: false, font: { size: 11 } }));
+    const annotations = c.barriers.length > 8 || narrow() ? [] : c.barriers.map(([x, line]) => ({ x, y: 1, xref: "x", yref: "paper", yanchor: "bottom", text: `barrier, line ${line}`, showarrow: false, font: { size: 11 } }));
     if (c.runs.length > 1) for (const [x, path] of c.runs) annotations.push({ x, y: 1, xref: "x", yref: "paper", xanchor: "left", yanchor: "bottom", text: plain(path.slice(-40)), showarrow: false, font: { size: 11 } });
     draw("curve", [
       { x: c.x, y: c.busy, name: "busy", mode: "lines", fill: "tozeroy", line: { color: color("ok"), width: 1.2, shape: "hvh" }, text: c.x.map(words), hovertemplate: "%{text}: %{y:.1f} busy<extra></extra>" },
       { ...slots, name: "slots", mode: "lines", line: { color: color("room"), width: 1.5, shape: "hv" }, hoverinfo: "skip" },
-    ], { xaxis: timeAxis(), yaxis: { title: { text: "slots" } }, shapes, annotations, showlegend: false, margin: { l: 44, r: 12, t: 22, b: 36 } });
+    ], { xaxis: timeAxis(), yaxis: { title: { text: narrow() ? "" : "slots" }, automargin: narrow() }, shapes, annotations, showlegend: false, margin: { l: narrow() ? 36 : LEFT, r: RIGHT, t: 22, b: 36 } });
   }
 
-  function bars(id, h, names, colors) {
+  function bars(id, h, names, colors, title) {
     if (!h) return;
+    const marks = h.marks || [];
     draw(id, h.counts.map((y, n) => ({
       type: "bar", x: h.x, y, name: names[n], width: h.width * 0.94, customdata: h.ranges, marker: { color: color(colors[n]) },
       hovertemplate: `%{customdata}: %{y}${names.length > 1 ? " " + names[n] : ""}<extra></extra>`,
-    })), { barmode: "stack", xaxis: { tickvals: h.ticks, ticktext: h.words, showgrid: false }, yaxis: { title: { text: "tasks" } }, showlegend: false });
+    })), { barmode: "stack", xaxis: { tickvals: h.ticks, ticktext: h.words, showgrid: false, title: { text: title } }, yaxis: { title: { text: "tasks" } }, showlegend: false,
+      shapes: marks.map(([x]) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: color("bad"), width: 1.5, dash: "dot" } })),
+      annotations: marks.map(([x, text]) => ({ x, y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top", text: plain(text), showarrow: false, font: { size: 11 } })) });
   }
 
   function nodes() {
@@ -129,12 +133,14 @@
     get top() { return 2; }
     get bottom() { return this.height - 20; }
     laneY(lane) { return this.top + ((this.bottom - this.top) * lane) / this.lanes; }
-    x(time) { return ((time - this.from) / (this.to - this.from)) * this.width; }
-    time(x) { return this.from + (x / this.width) * (this.to - this.from); }
+    x(time) { return this.left + ((time - this.from) / (this.to - this.from)) * this.wide; }
+    time(x) { return this.from + (Math.min(Math.max(x - this.left, 0), this.wide) / this.wide) * (this.to - this.from); }
 
     paint() {
       const ratio = window.devicePixelRatio || 1;
       this.width = this.canvas.clientWidth || 300;
+      this.left = narrow() ? 0 : LEFT;
+      this.wide = this.width - this.left - (narrow() ? 0 : RIGHT);
       this.height = Math.max(90, Math.min(this.lanes * 22, narrow() ? 320 : 560)) + 22;
       this.canvas.style.height = this.height + "px";
       this.canvas.width = Math.round(this.width * ratio);
@@ -142,8 +148,13 @@
       const g = (this.g = this.canvas.getContext("2d"));
       g.scale(ratio, ratio);
       g.clearRect(0, 0, this.width, this.height);
+      g.save();
+      g.beginPath();
+      g.rect(this.left, 0, this.wide, this.height);
+      g.clip();
       if (this.t.kind === "tasks") this.paintTasks(g);
       else this.paintShares(g);
+      g.restore();
       this.paintGrid(g);
       if (!this.about.textContent) this.about.textContent = this.hint;
     }
@@ -152,15 +163,15 @@
       const ok = color("ok"), bad = color("bad"), gap = (this.bottom - this.top) / this.lanes > 4 ? 1 : 0;
       for (let lane = 0; lane < this.lanes; lane++) {
         const y = this.laneY(lane), height = this.laneY(lane + 1) - y - gap;
-        let full = -1, red = -1; // pixels up to which this lane is painted already
+        let full = -1e9, red = -1e9; // pixels up to which this lane is painted already
         for (const wanted of [false, true]) { // failures last, so that they are seen among many
           g.fillStyle = wanted ? bad : ok;
           for (let i = this.first[lane]; i < this.first[lane + 1]; i++) {
             if ((this.code[i] !== 0) !== wanted) continue;
             const end = this.x(this.begin[i] + this.length[i]);
-            if (end < 0) continue;
+            if (end < this.left) continue;
             const begin = this.x(this.begin[i]);
-            if (begin > this.width) break;
+            if (begin > this.left + this.wide) break;
             const done = wanted ? red : full;
             if (end - begin < 1 && end < done) continue;
             const wide = Math.max(end - begin - (end - begin > 3 ? 1 : 0), wanted ? 1.5 : 0.7);
@@ -179,7 +190,7 @@
           const busy = this.busy[lane * bins + bin], failed = this.failed[lane * bins + bin];
           const x = this.x(bin * cell), wide = this.x((bin + 1) * cell) - x + 0.3;
           if (busy) { g.globalAlpha = 0.12 + (0.88 * busy) / 255; g.fillStyle = color("ok"); g.fillRect(x, y, wide, height); }
-          if (failed) { g.globalAlpha = 0.35 + (0.65 * failed) / 255; g.fillStyle = color("bad"); g.fillRect(x, y, wide, height); }
+          if (failed) { g.globalAlpha = Math.min((2.5 * failed) / 255, 1); g.fillStyle = color("bad"); g.fillRect(x, y, wide, height); }
         }
       }
       g.globalAlpha = 1;
@@ -196,11 +207,23 @@
         g.fillText(text, Math.min(Math.max(this.x(tick) - wide / 2, 0), this.width - wide), this.height);
         g.fillRect(this.x(tick), this.bottom + 1, 1, 4);
       }
-      let lane = 0;
-      for (const [, slots] of this.t.lanes) {
+      let lane = 0, free = 0;
+      g.textBaseline = "middle";
+      for (const [name, slots] of this.t.lanes) {
+        const y = this.laneY(lane), below = this.laneY(lane + slots), middle = (y + below) / 2;
+        if (lane && this.t.lanes.length <= 60) g.fillRect(this.left, y - 0.5, this.wide, 0.7);
+        if (this.left && middle - 6 >= free) {
+          g.fillText(this.fitting(g, name), 0, middle);
+          free = middle + 8;
+        }
         lane += slots;
-        if (lane < this.lanes && this.t.lanes.length <= 60) g.fillRect(0, this.laneY(lane) - 0.5, this.width, 0.7);
       }
+    }
+
+    fitting(g, name) { // the end of a name tells nodes apart
+      let shown = name;
+      for (let cut = 1; g.measureText(shown).width > this.left - 6 && cut < name.length; cut++) shown = "…" + name.slice(cut);
+      return shown;
     }
 
     node(lane) {
@@ -220,7 +243,7 @@
         this.about.textContent = `${name}${this.t.by === "slot" ? `, slot ${slot}` : ""}, ${words(time)}: ${Math.round(this.busy[at] / 2.55)} % busy${failed}`;
         return;
       }
-      const near = (3 / this.width) * (this.to - this.from);
+      const near = (3 / this.wide) * (this.to - this.from);
       let best = -1, away = near;
       for (let i = this.first[lane]; i < this.first[lane + 1] && this.begin[i] <= time + near; i++) {
         const d = Math.max(this.begin[i] - time, time - this.begin[i] - this.length[i], 0);
@@ -288,11 +311,11 @@
 
   function all() {
     curve();
-    bars("durations", data.durations, ["went well", "failed"], ["ok", "bad"]);
+    bars("durations", data.durations, ["went well", "failed"], ["ok", "bad"], "");
     nodes();
     if (data.usage) {
-      bars("memory", data.usage.memory, ["tasks"], ["ok"]);
-      bars("cpu", data.usage.cpu, ["tasks"], ["ok"]);
+      bars("memory", data.usage.memory, ["tasks"], ["ok"], "largest process of a task");
+      bars("cpu", data.usage.cpu, ["tasks"], ["ok"], "CPU time in per cent of its cores' time");
     }
   }
 

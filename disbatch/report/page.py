@@ -22,6 +22,7 @@ from disbatch.report.usage import UsageTable
 from disbatch.report.words import core_hours, count, period, share, size, span
 
 MAX_FAILED = 1000  # listed one by one
+SHOWN_GROUPS = 10  # of failures; the others are folded away
 Fetch = Callable[[int], StatusRecord]
 
 
@@ -124,17 +125,20 @@ def _section(title: str, *parts: str) -> str:
 def _failures(r: Report, rows: Rows, fetch: Fetch) -> str:
     if not r.failures:
         return ""
+    heading, kinds = ["Tasks", "How", "Last line on standard error", "Example", "Nodes"], "r c r"
     groups = [
         [
             f"{f.count:,}",
             f.how,
             f.message,
             f"task {f.example.task_id}, line {f.example.line_no}",
-            f"{f.nodes:,}",
+            f"{f.nodes:,}" if f.nodes else "",
         ]
-        for f in r.failures[:200]
+        for f in r.failures
     ]
-    heading = ["Tasks", "How", "Last line on standard error", "Example", "Nodes"]
+    some = table(heading, groups[:SHOWN_GROUPS], kinds)
+    if rest := groups[SHOWN_GROUPS:]:
+        some += f"<details><summary>{count(len(rest), 'more reason')}</summary>{table(heading, rest, kinds)}</details>"
     failed = [row for row in rows.final().values() if rows.code[row] and rows.kind[row] != Kind.BARRIER]
     lines = []
     for row in failed[:MAX_FAILED]:
@@ -145,7 +149,7 @@ def _failures(r: Report, rows: Rows, fetch: Fetch) -> str:
     search = '<input id="filter" type="search" placeholder="Filter" aria-label="Filter failed tasks">'
     return _section(
         "Failures",
-        table(heading, groups, "r c r"),
+        some,
         f'<details id="failed"><summary>Failed tasks one by one{more}</summary>{search}{every}</details>',
     )
 

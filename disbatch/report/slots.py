@@ -6,7 +6,7 @@ All functions take parallel sequences of seconds: `starts` and `finishes` of the
 import heapq
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -82,7 +82,7 @@ def busy_curve(
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The tasks between two barriers. From `tail_s` on, slots ran empty: nothing was left to begin."""
+    """The tasks between two barriers. From `tail_s` on, slots ran empty and were not filled again."""
 
     begin_s: float
     tail_s: float
@@ -99,8 +99,52 @@ def phases(starts: Sequence[float], finishes: Sequence[float], met_s: Sequence[f
     for low, high in pairwise(cuts):
         if low < high:
             tasks = tuple(order[low:high])
-            end = max(finishes[task] for task in tasks)
-            last = sorted_starts[high - 1]
-            tail = min((finishes[task] for task in tasks if finishes[task] > last), default=end)
-            found.append(Phase(sorted_starts[low], tail, end, tasks))
+            ends = sorted(finishes[task] for task in tasks)
+            tail = _tail_begin(sorted_starts[low:high], ends)
+            found.append(Phase(sorted_starts[low], tail, ends[-1], tasks))
     return found
+
+
+def _tail_begin(starts: Sequence[float], ends: Sequence[float]) -> float:
+    """When the number of running tasks fell for the last time below what was usual while tasks still began.
+
+    Usual is the median over time, not the most there ever were: short tasks leave gaps, engines come late, and a task
+    that is run again at the very end does not mean that the slots were busy until then. Both are sorted.
+    """
+    time_at: dict[int, float] = {}  # number of running tasks -> how long
+    for before, now, running in _steps(starts, ends):
+        if before < starts[-1]:
+            time_at[running] = time_at.get(running, 0.0) + min(now, starts[-1]) - before
+    half, usual = sum(time_at.values()) / 2, len(starts)
+    for running in sorted(time_at, reverse=True):
+        usual, half = running, half - time_at[running]
+        if half <= 0:
+            break
+    fell = ends[-1]
+    for before, _, running in _steps(starts, ends):
+        if running >= usual:
+            fell = 0.0
+        elif fell == 0.0:
+            fell = before
+    return fell or ends[-1]
+
+
+def _steps(starts: Sequence[float], ends: Sequence[float]) -> Iterator[tuple[float, float, int]]:
+    """(from, until, tasks running) for each piece of time between two events; an end comes before a start."""
+    before, running, ended = starts[0], 0, 0
+    for start in starts:
+        while ends[ended] <= start and running:
+            if ends[ended] > before:
+                yield before, ends[ended], running
+                before = ends[ended]
+            running -= 1
+            ended += 1
+        if start > before:
+            yield before, start, running
+            before = start
+        running += 1
+    for end in ends[ended:]:
+        if end > before:
+            yield before, end, running
+            before = end
+        running -= 1

@@ -99,7 +99,9 @@ class _Printer:
         rows = []
         for f in r.failures[: self.top]:
             example = f"task {f.example.task_id}"
-            rows.append([f"{f.count:,}", f.how, f.message, example, *([str(f.nodes)] if several else [])])
+            rows.append(
+                [f"{f.count:,}", f.how, f.message, example, *([str(f.nodes or "")] if several else [])]
+            )
         self._table("Failures", columns, rows)
         rest = r.failures[self.top :]
         if rest:

@@ -30,6 +30,7 @@ from disbatch.runtime.contextsettings import ContextSettings
 from disbatch.runtime.control import ANSWER_S, RunOverError, connect, find_run, read_facts
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.hosting import launch_orders, node_name
+from disbatch.runtime.jobend import JobEnd
 from disbatch.runtime.launches import Launches
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S
@@ -127,9 +128,12 @@ class Context:
                 continue  # nohup: a terminal that goes away is none of our business
             self._loop.add_signal_handler(signum, self._signalled, signum)
         listener = asyncio.create_task(self._listen())
+        job_end = self._watch_job_end()
         gone = asyncio.create_task(self._all_gone.wait())
         await asyncio.wait({listener, gone}, return_when=asyncio.FIRST_COMPLETED)
         driver_gone = listener.done()
+        if job_end:
+            job_end.stop()
         listener.cancel()
         gone.cancel()
         await self._retirement.finish(RETIRE_END_S)
@@ -175,8 +179,26 @@ class Context:
         if not self._names:
             self._all_gone.set()
 
+    def _watch_job_end(self) -> JobEnd | None:
+        before_s = self._settings.drain_before_s
+        if before_s is None:
+            return None
+
+        def near() -> None:
+            self._say(notices.context_drains(self._label, before_s), "note")
+            self._order(hard=False)
+
+        watch = JobEnd(os.environ, before_s, near, lambda text: self._say(text, "note"))
+        watch.start()
+        return watch
+
+    def _order(self, *, hard: bool) -> None:
+        """Has the driver end this context: it knows the engines."""
+        with contextlib.suppress(KvsError):
+            self._tell(Order("context", self._label, f"disBatch answer {self._cid}", hard))
+
     def _signalled(self, signum: int) -> None:
-        """Ctrl-C once: what runs may finish; again, or TERM: it is stopped. The driver does it: it knows the engines."""
+        """Ctrl-C once: what runs may finish; again, or TERM: it is stopped."""
         self._signals += 1
         hard = signum != signal.SIGINT or self._signals > 1
         if self._signals > 2:
@@ -184,8 +206,7 @@ class Context:
             return
         what = "what runs is stopped" if hard else "what runs may finish (interrupt again to stop it)"
         self._say(f"context {self._label} ends: {what}", "note")
-        with contextlib.suppress(KvsError):
-            self._tell(Order("context", self._label, f"disBatch answer {self._cid}", hard))
+        self._order(hard=hard)
         if hard:
             self._loop.call_later(self._facts.grace_s + 5.0, self._all_gone.set)
 

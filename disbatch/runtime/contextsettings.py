@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from disbatch.contexts import slurm
 from disbatch.contexts.base import Allocation, Scheduler, Wishes
+from disbatch.contexts.jobend import check_drain
 from disbatch.contexts.ssh import Ssh
 from disbatch.contexts.table import choose
 from disbatch.core.errors import UsageError
@@ -28,11 +29,13 @@ class ContextSettings:
     label_given: bool  # by the user: then another context of that name is an error
     task_limit: int  # -C; 0: no limit
     launcher_environ: Mapping[str, str]  # what the user adds to the environment of launchers
+    drain_before_s: float | None = None  # nothing is started so long before the end of the job
     retire_command: str = ""  # shell command that gives nodes back; empty: none is given back
 
 
 def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) -> ContextSettings:
     """What the context options and the environment give. Raises UsageError, one line, for the user."""
+    check_drain(options.drain_before, environ)
     wishes = Wishes(
         tuple(options.ssh_node or ()),
         options.cpus_per_task,
@@ -58,6 +61,7 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
         options.label is not None,
         limit,
         _launcher_environ(scheduler, environ),
+        options.drain_before,
         _retire_command(options, scheduler, environ),
     )
 

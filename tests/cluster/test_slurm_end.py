@@ -92,10 +92,12 @@ def test_a_job_drains_before_its_end_and_says_how_to_go_on(slurm: SlurmBed, benc
 
 
 def test_without_a_limit_there_is_nothing_to_drain_for(slurm: SlurmBed, bench: Bench) -> None:
-    bench.file("Tasks", "sleep 1\n")
+    bench.file("Tasks", "until [ -e go ]; do sleep 0.1; done\n" * 10)
     job = submit(slurm, bench, PROGRAM + " --drain-before 54 -p run Tasks")
+    log = bench.path / "run_driver.txt"
+    slurm.wait(lambda: log.exists() and "the job has no time limit" in log.read_text(), "it is told", 30)
+    bench.file("go", "")
     slurm.wait_job(job, "COMPLETED", seconds=40)
-    assert "the job has no time limit" in bench.read("run_driver.txt")
 
 
 def test_a_time_limit_that_comes_near_is_noticed(slurm: SlurmBed, bench: Bench) -> None:
@@ -152,3 +154,20 @@ def test_a_requeued_job_goes_on_by_itself(slurm: SlurmBed, bench: Bench) -> None
     assert f"job {job} was requeued (restart 1): it goes on from ./{name}" in output(bench, job)
     assert times_done(bench, 12) == [1] * 12
     assert bench.done(f"Tasks_{job}.2_status.txt") == list(range(12))
+
+
+def test_a_job_that_joined_a_run_drains_alone_and_the_next_goes_on(slurm: SlurmBed, bench: Bench) -> None:
+    """Short jobs work in turn for a run that waits for them."""
+    task = "echo >> $DISBATCH_TASKID.begun; sleep 0.5; echo >> $DISBATCH_TASKID.done\n"
+    run = bench.start("-S", "-p", "run", tasks=task * 60, env=slurm.environ)
+    run.until_exists("run_kvsinfo.txt")
+    options = ("-N2", "-n2", "--ntasks-per-node=1")
+    first = slurm.sbatch(*options, "--time=1", "run_dbUtil.sh", "--drain-before", "54", cwd=bench.path)
+    slurm.wait_job(first, "COMPLETED", seconds=40)
+    assert "the job ends in less than 54 s (--drain-before)" in output(bench, first)
+    after_first = len(bench.done())
+    assert 2 <= after_first < 60 and len(list(bench.path.glob("*.begun"))) == after_first
+    second = slurm.sbatch("-N3", "-n12", "run_dbUtil.sh", cwd=bench.path)
+    assert run.end(60).code == 0, run.logs()
+    slurm.wait_job(second, "COMPLETED", seconds=40)
+    assert times_done(bench, 60) == [1] * 60

@@ -376,6 +376,31 @@ def test_empty_tables_say_what_is_missing() -> None:
     on_screen(scenario)
 
 
+def test_keys_that_follow_each_other_at_once() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        for key in ("3", "enter"):
+            bed.app.simulate_key(key)
+        await bed.until("Failed task 19")
+
+    on_screen(scenario)
+
+
+def test_the_size_changes_while_something_is_open() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01")
+        await bed.pilot.press("enter")
+        await bed.until("Engine 0")
+        await bed.pilot.resize_terminal(*LARGE)
+        bed.seen(done=19)
+        await bed.pilot.press("escape")
+        await bed.until("19 done", "run 27", "SIGKILL")
+
+    on_screen(scenario, SMALL)
+
+
 def test_light_and_dark() -> None:
     async def scenario(bed: Bed) -> None:
         bed.seen()

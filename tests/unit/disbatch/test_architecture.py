@@ -32,6 +32,7 @@ ARROWS = {
     },
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.monitor": {"disbatch.core", "kvsstcp"},
+    "disbatch.monitor.__main__": {"disbatch.ctl"},
     "disbatch.report": {"disbatch", "disbatch.monitor", "disbatch.core"},
     "disbatch.web": {"disbatch", "disbatch.web.picture", "disbatch.runtime", "disbatch.core"},
     "disbatch.web.picture": {"disbatch.core"},
