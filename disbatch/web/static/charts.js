@@ -81,6 +81,6 @@ function ticks(last) {
   const steps = [2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400];
   const step = steps.find((s) => last / s <= 6) ?? 86400 * Math.ceil(last / 86400 / 6);
   const tickvals = [];
-  for (let at = 0; at <= Math.max(10, last); at += step) tickvals.push(at);
-  return { tickvals, ticktext: tickvals.map((at) => (at ? duration(at).replace(".0 s", " s") : "0")) };
+  for (let at = step; at <= Math.max(10, last); at += step) tickvals.push(at);
+  return { tickvals, ticktext: tickvals.map((at) => duration(at).replace(".0 s", " s")) };
 }

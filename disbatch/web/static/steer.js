@@ -17,12 +17,18 @@ export function attachSteering(run) {
     text: "What runs gets TERM, and KILL if it does not end. Stopped tasks are still to do when the run is resumed.",
   }));
   show(byId("run-control"), true);
-  return { askEngine, askContext, end: () => show(byId("run-control"), false) };
+  return { askEngine, askContext, end };
 }
 
-function askEngine(rank) {
+// The run is over: there is nothing to ask any more.
+function end() {
+  dialog.close();
+  for (const button of document.querySelectorAll(".run-control button, .act button")) button.disabled = true;
+}
+
+function askEngine({ rank, node }) {
   ask({
-    title: `Stop engine ${rank}?`, yes: "Stop engine", order: { what: "engine", name: String(rank) },
+    title: `Stop engine ${rank} on ${node}?`, yes: "Stop engine", order: { what: "engine", name: String(rank) },
     text: "It takes no more tasks, finishes what it runs, and leaves. The others go on.",
   });
 }
@@ -38,6 +44,7 @@ function ask({ title, text, yes, order }) {
   setText(byId("ask-title"), title);
   setText(byId("ask-text"), text);
   setText(byId("ask-yes"), yes);
+  setText(byId("ask-no"), "Cancel");
   show(byId("ask-yes"), true);
   byId("ask-yes").onclick = () => give(order);
   dialog.showModal();
@@ -47,6 +54,7 @@ function ask({ title, text, yes, order }) {
 async function give(order) {
   show(byId("ask-yes"), false);
   setText(byId("ask-text"), "Asking…");
+  setText(byId("ask-no"), "Close");
   setText(byId("ask-text"), await send(order));
 }
 

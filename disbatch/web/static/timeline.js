@@ -9,6 +9,8 @@ const SPANS = [[30, "30 s"], [120, "2 min"], [600, "10 min"], [3600, "1 h"]];
 const [SHORTEST_S, LONGEST_S] = [5, 86400];
 const MOST_HEIGHT = 440;
 const MARGIN_S = 0.02; // of the span, free at the right of now
+const LEAST_SHOWN_S = 10; // of a run that has just begun
+const TASKS_ACROSS = 8; // of middling length, at least: then there is something to see and to compare
 
 const canvas = byId("timeline");
 const box = byId("timeline-view");
@@ -16,8 +18,8 @@ const tip = byId("tip");
 const g = canvas.getContext("2d");
 let state = null;
 let view = { from: 0, to: 1, width: 1, height: 1, scroll: 0, now: 0, place: arrange([]) };
-let span = 120;
-let chosen = false; // by the person who looks; until then the span grows with the run
+let span = 30;
+let chosen = false; // by the person who looks; until then the span fits how long tasks take
 let behind = 0; // seconds before now that the right edge stands at
 let colours = {};
 let wanted = false;
@@ -56,9 +58,10 @@ function drawNow() {
   const height = Math.min(MOST_HEIGHT, Math.max(60, place.height + AXIS));
   const width = box.clientWidth;
   const now = nowAt(state);
-  const to = now - behind + (behind ? 0 : span * MARGIN_S);
+  const shownSpan = behind ? span : Math.min(span, Math.max(LEAST_SHOWN_S, now - state.run.began_s));
+  const to = now - behind + (behind ? 0 : shownSpan * MARGIN_S);
   resize(width, height, place.height + AXIS);
-  view = { width, height, scroll: box.scrollTop, from: to - span, to, now, place };
+  view = { width, height, scroll: box.scrollTop, from: to - shownSpan, to, now, place };
   draw(g, view, state, colours);
   canvas.dataset.frameMs = (performance.now() - began).toFixed(2);
   canvas.dataset.bars = state.bars.length;
@@ -95,9 +98,13 @@ function readColours() {
   redraw();
 }
 
+// Only ever to a longer span: a picture that changes its scale to and fro is hard to read.
 function fitSpan() {
-  const fitting = SPANS.slice(0, 3).find(([seconds]) => seconds >= state.counts.elapsed_s) ?? SPANS[2];
-  if (fitting[0] !== span) setSpan(fitting[0], false);
+  const lengths = state.bars.slice(-200).map((bar) => (bar[3] - bar[2]) / bar[4]);
+  for (const open of state.open) lengths.push(nowAt(state) - open[2]);
+  const middling = lengths.sort((a, b) => a - b)[lengths.length >> 1] ?? 0;
+  const [fitting] = SPANS.find(([seconds]) => seconds >= TASKS_ACROSS * middling) ?? SPANS.at(-1);
+  if (fitting > span) setSpan(fitting, false);
 }
 
 function setSpan(seconds, byHand = true) {

@@ -135,20 +135,22 @@ function drawGrid(g, view, xs, colours) {
   for (const x of xs) g.fillRect(Math.round(x), 0, 1, view.height);
 }
 
-// The task at a point: {bar} or {open}, or nothing. Something this near counts as hit: a bar may be a pixel wide.
-const NEAR = 3;
+// The task at a point: {bar} or {open}, or nothing. What is too narrow to be pointed at exactly goes before what is wide.
+const NEAR = 3; // pixels
+const NARROW = 4;
 
 export function find(view, state, x, y) {
-  const at = (px) => view.from + (px / view.width) * (view.to - view.from);
-  const [early, late] = [at(x - NEAR), at(x + NEAR)];
-  const inRow = (node, row) => {
+  let best = null;
+  const look = (found, node, row, start, finish) => {
     const top = yOf(view, node, row);
-    return y >= top && y < top + view.place.row;
+    if (y < top || y >= top + view.place.row) return;
+    const [left, right] = [xOf(view, start), xOf(view, finish)];
+    const away = Math.max(left - x, x - right, 0);
+    if (away > NEAR) return;
+    const rank = right - left < NARROW ? away : away ? NEAR + away : NEAR;
+    if (!best || rank < best.rank) best = { ...found, rank };
   };
-  for (const open of state.open) if (open[2] <= late && early <= view.now && inRow(open[0], open[1])) return { open };
-  for (let i = state.bars.length - 1; i >= 0; i -= 1) {
-    const bar = state.bars[i];
-    if (bar[2] <= late && bar[3] >= early && inRow(bar[0], bar[1])) return { bar };
-  }
-  return null;
+  for (const open of state.open) look({ open }, open[0], open[1], open[2], view.now);
+  for (const bar of state.bars) look({ bar }, bar[0], bar[1], bar[2], bar[3]);
+  return best;
 }

@@ -1,0 +1,249 @@
+"""The web page in a real browser beside a real run: what a person sees, does, and is kept from."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browserbed import PHONE, Browser, chromium, why_no_browser
+from disbatch_runs import Bench, Run
+
+pytestmark = pytest.mark.cluster
+
+WAIT = "until [ -e go ]; do sleep 0.02; done"
+BAD = 'echo "cannot open /scratch/in/1.dat" >&2; exit 3'
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    if reason := why_no_browser():
+        pytest.skip(reason)
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def browser(chrome: Browser) -> Iterator[Browser]:
+    """The browser of all these tests; fails one in which a page complained."""
+    chrome.begin()
+    yield chrome
+    assert chrome.complaints == []
+
+
+def start(bench: Bench, *arguments: str, tasks: str) -> tuple[Run, str]:
+    run = bench.start_here(2, "-w", *arguments, tasks=tasks)
+    url = bench.path / "run_url"
+    run.until(lambda: url.exists() and url.read_text().endswith("\n"), "the page's address")
+    return run, url.read_text().strip()
+
+
+def figure(page: Any, name: str, text: str) -> None:
+    """Waits until a figure shows this."""
+    page.wait_for_function(
+        "([name, text]) => document.getElementById('figure-' + name)?.textContent === text", arg=[name, text]
+    )
+
+
+def until_text(page: Any, element: str, pattern: str) -> None:
+    page.wait_for_function(
+        "([id, pattern]) => new RegExp(pattern).test(document.getElementById(id).textContent)",
+        arg=[element, pattern],
+    )
+
+
+def test_figures_move_and_a_failure_shows_up(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=f"true\n{WAIT}\n{WAIT}\n{BAD}\n{BAD} # the second\ntrue\n")
+    page = browser.open(url)
+    figure(page, "done", "1")
+    figure(page, "running", "2")
+    figure(page, "waiting", "3")
+    until_text(page, "percent", r"16\.7 %")
+    assert page.locator("#run-name").inner_text() == "Tasks" and page.title().startswith("16.7 %")
+    assert page.locator("#failures-none").is_visible() and page.locator("tbody tr").count() == 1
+    assert page.locator("#run-control, #stop, .act button").first.is_hidden()  # it only looks
+    bench.file("go", "")
+    figure(page, "failed", "2")
+    until_text(page, "banner", "The run has ended.*Exit code 0")
+    assert run.end().code == 0
+    # the driver is gone, and the last picture stays
+    assert page.locator("#link").get_attribute("data-link") == "ended"
+    assert (
+        page.locator("#percent").inner_text() == "100 %" and page.locator("#figure-done").inner_text() == "4"
+    )
+    cause = page.locator(".cause")
+    assert cause.count() == 1 and re.search(r"2 ×.*exit code 3.*cannot open", cause.inner_text(), re.S)
+    cause.locator("summary").click()
+    assert {"Task 3", "Task 4"} == set(cause.locator("strong").all_inner_texts())
+    page.locator("#search").fill("scratch second")
+    assert cause.locator("strong").all_inner_texts() == ["Task 4"]
+    page.locator("#search").fill("nothing like this")
+    assert cause.is_hidden() and page.locator("#failures-none").is_visible()
+
+
+def test_nothing_leaves_the_machine_and_the_token_leaves_the_address(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=WAIT)
+    page = browser.open(url)
+    figure(page, "running", "1")
+    page.wait_for_selector("#chart-rate .main-svg")  # plotly has drawn
+    assert "token" not in page.url and "token" not in page.evaluate("history.state + document.cookie")
+    base = url.split("/?")[0]
+    assert browser.hosts() == {base.removeprefix("http://")}
+    token = url.split("token=")[1]
+    assert [asked for asked in browser.requests if token in asked] == [url]
+    page.reload()  # by the cookie
+    figure(page, "running", "1")
+    other = browser.open(base + "/?token=wrong")
+    assert "403" in other.locator("body").inner_text()
+    browser.complaints[:] = [text for text in browser.complaints if "403" not in text]
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
+def test_the_timeline_has_a_bar_for_each_task(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks="sleep 0.3\n" * 5 + f"{BAD}\n{WAIT}\n")
+    page = browser.open(url)
+    page.wait_for_function("() => document.getElementById('timeline').dataset.bars === '6'")
+    figure(page, "running", "1")
+    found = page.evaluate(
+        """async () => {
+             const canvas = document.getElementById('timeline');
+             const box = canvas.getBoundingClientRect();
+             const seen = new Set();
+             for (let y = 4; y < box.height; y += 4) for (let x = 1; x < box.width; x += 2) {
+               canvas.dispatchEvent(new PointerEvent('pointermove', {clientX: box.left + x, clientY: box.top + y, pointerType: 'mouse'}));
+               const tip = document.getElementById('tip');
+               if (!tip.hidden) seen.add(tip.querySelector('strong').textContent);
+             }
+             return [...seen].sort();
+           }"""
+    )
+    assert found == [*[f"Task {n}: done" for n in range(5)], "Task 5: exit code 3", "Task 6 runs"]
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
+def test_ten_thousand_bars_are_drawn_in_a_frame(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=WAIT)
+    page = browser.open(url)
+    figure(page, "running", "1")
+    times = page.evaluate(
+        """async () => {
+             const { arrange, draw } = await import('/static/timeline_draw.js');
+             const [nodes, rows] = [['a', 'b', 'c', 'd'], [25, 25, 25, 25]];
+             const bars = Array.from({length: 10000}, (_, n) => [n % 4, (n >> 2) % 25, n * 0.06, n * 0.06 + 5, 1, n % 9 ? 0 : 1, n, 0, 'x']);
+             const canvas = Object.assign(document.createElement('canvas'), {width: 1400, height: 440});
+             const g = canvas.getContext('2d', {willReadFrequently: true});
+             const view = {width: 1400, height: 440, scroll: 0, from: 0, to: 605, now: 605, place: arrange(rows)};
+             const colours = Object.fromEntries(['done', 'failed', 'running', 'runningSoft', 'text', 'muted', 'line', 'track'].map((c, n) => [c, `rgb(${n * 20} 9 9)`]));
+             const took = [];
+             for (let n = 0; n < 20; n += 1) {
+               const began = performance.now();
+               draw(g, view, {bars, open: [], nodes, rows, barriers: []}, {...colours, font: 'sans-serif'});
+               g.getImageData(0, 0, 1, 1);  // until it is really drawn
+               took.push(performance.now() - began);
+             }
+             return took.sort((a, b) => a - b);
+           }"""
+    )
+    print(f"10,000 bars: median {times[10]:.1f} ms, worst {times[-1]:.1f} ms")
+    assert times[10] < 50  # a machine that does other things as well; alone it is a few milliseconds
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
+def test_an_engine_is_stopped_by_a_person_who_was_asked(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, "--web-control", tasks=f"{WAIT}\n" * 4)
+    page = browser.open(url)
+    figure(page, "running", "2")
+    button = page.get_by_role("button", name="Stop engine 0")
+    button.click()
+    page.locator("#ask-no").click()  # no
+    assert page.locator("#ask").is_hidden() and button.is_enabled()
+    button.click()
+    page.locator("#ask-yes").click()
+    until_text(page, "ask-text", "^Done: ")
+    page.locator("#ask-no").click()
+    page.wait_for_selector("tr[data-state=STOPPING]")
+    assert button.is_disabled()
+    bench.file("go", "")
+    until_text(page, "banner", "has ended.*Exit code 3")
+    assert run.end().code == 3 and bench.done() == [0, 1]
+
+
+def test_a_run_is_finished_early_from_the_page(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, "--web-control", tasks=f"{WAIT}\n" * 4)
+    page = browser.open(url)
+    figure(page, "running", "2")
+    page.locator("#drain").click()
+    page.locator("#ask-yes").click()
+    until_text(page, "ask-text", "^Done: ")
+    page.locator("#ask-no").click()
+    until_text(page, "messages", "nothing more is started")
+    bench.file("go", "")
+    until_text(page, "banner", "Exit code 130")
+    assert run.end().code == 130 and bench.done() == [0, 1]
+
+
+def test_a_driver_that_stands_still_and_goes_on(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=f"true\n{WAIT}\n")
+    page = browser.open(url)
+    figure(page, "running", "1")
+    run.signal(signal.SIGSTOP)
+    try:
+        until_text(page, "link-text", "no news")
+    finally:
+        run.signal(signal.SIGCONT)
+    until_text(page, "link-text", "^live$")
+    bench.file("go", "")
+    until_text(page, "banner", "has ended")
+    assert run.end().code == 0
+
+
+def test_a_driver_that_is_gone_without_a_word(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=f"true\n{WAIT}\n")
+    page = browser.open(url)
+    figure(page, "running", "1")
+    run.signal(signal.SIGKILL)
+    until_text(page, "link-text", "connection lost")
+    assert page.locator("#figure-done").inner_text() == "1"
+    run.until_ended()
+    page.close()
+    browser.complaints[:] = [text for text in browser.complaints if "ERR_" not in text]
+    os.unlink(bench.path / "run_url")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_and_both_kinds_of_light(bench: Bench, browser: Browser, dark: bool) -> None:
+    run, url = start(bench, tasks=f"{BAD}\n{WAIT}\n")
+    page = browser.open(url, size=PHONE, dark=dark)
+    figure(page, "failed", "1")
+    page.wait_for_selector("#chart-rate .main-svg")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    for _ in range(2 if dark else 3):  # automatic, light, dark
+        page.locator("#theme").click()
+    page.wait_for_function(f"() => document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'")
+    for element in ("body", ".note", ".tile dt", ".how", ".pill", "#theme", "#search", ".cause .times"):
+        assert contrast(page, element) >= 4.5, element
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
+def contrast(page: Any, element: str) -> float:
+    """Of an element's text with what is behind it, as the accessibility guidelines count it (4.5 is enough for text)."""
+    found: float = page.evaluate(
+        """(selector) => {
+             const element = document.querySelector(selector);
+             const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+             let behind = element;
+             while (behind && (numbers(getComputedStyle(behind).backgroundColor)[3] ?? 1) === 0) behind = behind.parentElement;
+             const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+               .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+             const [a, b] = [light(numbers(getComputedStyle(element).color)), light(numbers(getComputedStyle(behind).backgroundColor))];
+             return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+           }""",
+        element,
+    )
+    return found
