@@ -224,7 +224,9 @@ def test_a_phone_and_both_kinds_of_light(bench: Bench, browser: Browser, dark: b
     assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
     for _ in range(2 if dark else 3):  # automatic, light, dark
         page.locator("#theme").click()
-    page.wait_for_function(f"() => document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'")
+    page.wait_for_function(
+        f"() => document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'"
+    )
     for element in ("body", ".note", ".tile dt", ".how", ".pill", "#theme", "#search", ".cause .times"):
         assert contrast(page, element) >= 4.5, element
     bench.file("go", "")

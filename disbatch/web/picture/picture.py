@@ -87,7 +87,7 @@ class Picture:
         untold, self._untold = self._untold, 0
         return self._head | {
             "engines": self._changed_engines(snapshot),
-            "bars": bars,
+            "bars": [bar.values() for bar in bars],
             "groups": [_group(group) for group in self._causes.changed(groups)],
             "examples": [_example(key, example) for key, example in examples],
             "messages": list(self._messages)[len(self._messages) - untold :],
@@ -100,7 +100,7 @@ class Picture:
             "run": asdict(self.facts),
             "engine_fields": EngineView._fields,
             "engines": list(self._engines.values()),
-            "bars": list(self._timeline.bars),
+            "bars": [bar.values() for bar in self._timeline.bars],
             "groups": [_group(group) for group in self._groups[:SHOWN_GROUPS]],
             "examples": [_example(key, example) for key, example in self._causes.examples()],
             "messages": list(self._messages)[:told],

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from disbatch.core.status import StatusRecord
@@ -9,14 +10,15 @@ from disbatch.web.picture.lanes import Lanes
 
 KEPT_BARS = 10_000  # what a browser draws in a few milliseconds, and a newcomer is sent at once
 MOST_NODES = 64  # shown: more rows than that nobody can look at
-DENSE = 2000  # rows in one go, beyond which short neighbours are drawn as one
+DENSE = 500  # rows in one go, beyond which short neighbours are drawn as one
 SHORT_S = 0.25  # a neighbour this short is not seen alone in a window of minutes
 GAP_S = 0.05  # between neighbours that are drawn as one
 LONGEST_MERGED_S = 1.0
 LABEL_CHARS = 60
 
 
-class Bar(NamedTuple):
+@dataclass(slots=True)
+class Bar:
     """One task, or several short ones that ran one after another in one slot."""
 
     node: int  # index into `Timeline.nodes`
@@ -26,8 +28,14 @@ class Bar(NamedTuple):
     tasks: int
     failed: int
     task_id: int  # of the first of them
-    returncode: int
-    label: str  # the beginning of its command
+    returncode: int  # of the last failed one
+    label: str  # the beginning of the first one's command
+
+    def values(self) -> tuple[int | str, ...]:
+        """For JSON; times in milliseconds, as whole numbers are written in half the time."""
+        times = (int(self.start_s * 1000), int(self.finish_s * 1000))
+        counts = (self.tasks, self.failed, self.task_id, self.returncode)
+        return (self.node, self.row, *times, *counts, self.label)
 
 
 class Open(NamedTuple):
@@ -73,9 +81,28 @@ class Timeline:
             self._lanes[at].most += slots - before
 
     def add(self, records: Iterable[StatusRecord]) -> list[Bar]:
-        """Takes in what has ended, in the order of the status file; returns the bars that are new."""
-        all_records = list(records)
-        fresh = self._merged(all_records) if len(all_records) > DENSE else self._each(all_records)
+        """Takes in what has ended, in the order of the status file; returns the bars that are new.
+
+        Many at once: short neighbours of one row become one bar.
+        """
+        found = list(records)
+        merge = len(found) > DENSE
+        fresh: list[Bar] = []
+        newest: dict[tuple[int, int], Bar] = {}
+        for r in found:
+            spot = self._spot(r)
+            if spot is None:
+                continue
+            bar = newest.get(spot) if merge else None
+            if bar is not None and _goes_with(r, bar):
+                bar.finish_s = r.finish_s
+                bar.tasks += 1
+                if r.returncode:
+                    bar.failed += 1
+                    bar.returncode = r.returncode
+            else:
+                newest[spot] = bar = _bar(r, spot)
+                fresh.append(bar)
         self.bars.extend(fresh)
         return fresh
 
@@ -97,38 +124,19 @@ class Timeline:
             lanes.let_go(keys, now_s)
         return shown
 
-    def _each(self, records: list[StatusRecord]) -> list[Bar]:
-        return [bar for bar in map(self._bar, records) if bar is not None]
-
-    def _merged(self, records: list[StatusRecord]) -> list[Bar]:
-        """As `_each`, with short neighbours of one row made into one bar."""
-        bars: list[Bar] = []
-        newest: dict[tuple[int, int], int] = {}
-        for bar in self._each(records):
-            place = (bar.node, bar.row)
-            at = newest.get(place)
-            if at is not None and _belong_together(bars[at], bar):
-                bars[at] = _joined(bars[at], bar)
-            else:
-                newest[place] = len(bars)
-                bars.append(bar)
-        return bars
-
-    def _bar(self, r: StatusRecord) -> Bar | None:
-        if r.flags[0] in "BC":
+    def _spot(self, r: StatusRecord) -> tuple[int, int] | None:
+        """Node and row of a record; None for what has no bar."""
+        flags = r.flags
+        if flags[0] in "BC":
             self.barriers.append(r.finish_s)
             return None
-        if r.flags[3] == "S":  # of an earlier run
+        if flags[3] == "S":  # of an earlier run
             return None
         node = self._node(r.node)
         if node is None:
             self.unseen += 1
             return None
-        # PERENGINE commands count for themselves: below zero they meet no task
-        key = -1 - r.task_id if r.flags[3] == "P" else r.task_id
-        row = self._lanes[node].place(key, r.start_s, r.finish_s)
-        times = (round(r.start_s, 3), round(r.finish_s, 3))
-        return Bar(node, row, *times, 1, int(r.returncode != 0), key, r.returncode, r.command[:LABEL_CHARS])
+        return node, self._lanes[node].place(_key(r), r.start_s, r.finish_s)
 
     def _node(self, name: str) -> int | None:
         at = self._index.get(name)
@@ -139,18 +147,23 @@ class Timeline:
         return at
 
 
-def _belong_together(bar: Bar, following: Bar) -> bool:
+def _key(r: StatusRecord) -> int:
+    # PERENGINE commands count for themselves: below zero they meet no task
+    return -1 - r.task_id if r.flags[3] == "P" else r.task_id
+
+
+def _bar(r: StatusRecord, spot: tuple[int, int]) -> Bar:
+    node, row = spot
+    failed = int(r.returncode != 0)
+    label = r.command[:LABEL_CHARS]
+    return Bar(node, row, r.start_s, r.finish_s, 1, failed, _key(r), r.returncode, label)
+
+
+def _goes_with(r: StatusRecord, bar: Bar) -> bool:
+    """Whether a record is a short one right behind what the bar has so far."""
+    start_s, finish_s = r.start_s, r.finish_s
     return (
-        following.finish_s - following.start_s < SHORT_S
-        and following.start_s - bar.finish_s < GAP_S
-        and following.finish_s - bar.start_s < LONGEST_MERGED_S
-    )
-
-
-def _joined(bar: Bar, following: Bar) -> Bar:
-    return bar._replace(
-        finish_s=max(bar.finish_s, following.finish_s),
-        tasks=bar.tasks + following.tasks,
-        failed=bar.failed + following.failed,
-        returncode=bar.returncode or following.returncode,
+        finish_s - start_s < SHORT_S
+        and start_s - bar.finish_s < GAP_S
+        and finish_s - bar.start_s < LONGEST_MERGED_S
     )

@@ -26,7 +26,11 @@ export function takeTick(state, message) {
     const engine = Object.fromEntries(state.fields.map((name, at) => [name, row[at]]));
     state.engines.set(engine.rank, engine);
   }
-  for (const bar of message.bars) state.bars.push(bar);
+  for (const bar of message.bars) {
+    bar[2] /= 1000; // start and end come in milliseconds
+    bar[3] /= 1000;
+    state.bars.push(bar);
+  }
   if (state.bars.length > KEPT_BARS) state.bars.splice(0, state.bars.length - KEPT_BARS);
   takeGroups(state, message);
   state.messages = state.messages.concat(message.messages).slice(-KEPT_MESSAGES);

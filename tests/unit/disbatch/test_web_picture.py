@@ -201,7 +201,7 @@ def test_a_newcomer_and_one_who_was_there_have_the_same_picture() -> None:
     assert whole["groups"] == [(1, "oops", 3, 2)] and len(whole["engines"]) == 1
     json.dumps(whole)
     following = picture.tick(snapshot(15.0), [])
-    assert [bar.task_id for bar in following["bars"]] == [9]
+    assert [bar[6] for bar in following["bars"]] == [9]
     assert [text for _, _, text in following["messages"]] == ["not told yet"]
 
 
@@ -228,7 +228,7 @@ def test_what_nobody_looks_at_is_bounded() -> None:
         picture.note([record(n, 0, 1, 1)] * 100)
         picture.say(0.0, "note", str(n))
     change = picture.tick(snapshot(), [])
-    assert sum(bar.tasks for bar in change["bars"]) == 10_000
+    assert sum(bar[4] for bar in change["bars"]) == 10_000
     assert len(change["messages"]) == KEPT_MESSAGES and change["messages"][-1][2] == "199"
 
 
