@@ -3,13 +3,15 @@
 from disbatch.help.model import Option, Program
 from disbatch.help.pages import Page
 
+USAGE_WIDTH = 78
+
 
 def reference(programs: dict[str, tuple[Program, Page]]) -> str:
     """One page for all programs."""
     lines = ["# Command line", "", "All options of all programs, as `--help` has them.", ""]
     for name, (program, page) in programs.items():
         lines += [f"## {name}", "", program.summary or page.summary, ""]
-        lines += ["```text", f"{program.usage}", "```", ""]
+        lines += ["```text", *_wrapped(program.usage), "```", ""]
         for group in program.groups:
             lines += [f"### {name}: {group.title}", ""]
             lines += [group.text, ""] if group.text else []
@@ -21,6 +23,24 @@ def reference(programs: dict[str, tuple[Program, Page]]) -> str:
             lines += [f"| {_code(what)} | {_cell(meaning)} |" for what, meaning in entries]
             lines.append("")
     return "\n".join(lines)
+
+
+def _wrapped(usage: str) -> list[str]:
+    """An option is never cut in two."""
+    parts, depth = [""], 0
+    for character in usage:
+        depth += (character == "[") - (character == "]")
+        if character == " " and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) < USAGE_WIDTH:
+            lines[-1] += " " + part
+        else:
+            lines.append("    " + part)
+    return lines
 
 
 def _names(option: Option) -> str:

@@ -185,6 +185,8 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     pages = {path.stem for path in PAGES if path.name != "README.md"}
     for page in (pages | {"reference"}) - {"index"}:
         assert (tmp_path / "site" / page / "index.html").exists(), page
+        text = (tmp_path / "site" / page / "index.html").read_text()
+        assert not re.search(r"```|sh run|&lt;!--|<td>---", text), page
     reference = (tmp_path / "site/reference/index.html").read_text()
     assert "--force-resume" in reference and "disbatch-report" in reference
     outside = re.compile(r'(?:src|href)="(https?://[^"]+)"')
