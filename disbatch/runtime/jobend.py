@@ -81,4 +81,4 @@ class JobEnd:
 
 
 def _clock(epoch_s: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(epoch_s))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch_s))

@@ -95,7 +95,8 @@ def test_without_a_limit_there_is_nothing_to_drain_for(slurm: SlurmBed, bench: B
     bench.file("Tasks", "until [ -e go ]; do sleep 0.1; done\n" * 10)
     job = submit(slurm, bench, PROGRAM + " --drain-before 54 -p run Tasks")
     log = bench.path / "run_driver.txt"
-    slurm.wait(lambda: log.exists() and "the job has no time limit" in log.read_text(), "it is told", 30)
+    # Slurm sometimes says that there is no limit, and sometimes that it is a year
+    slurm.wait(lambda: log.exists() and "draining begins" in log.read_text(), "it is told", 30)
     bench.file("go", "")
     slurm.wait_job(job, "COMPLETED", seconds=40)
 
