@@ -12,6 +12,7 @@ from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.progress import clock
 
 SHOWN_GROUPS = 10
+SLURM_COPY = "slurm_script"  # what sbatch calls its copy of a script, which is gone when the job is
 SHORT_WITH_VALUE = "prCcklst"  # options of one letter that take a value
 
 
@@ -117,6 +118,8 @@ def _program() -> list[str]:
     name = os.path.basename(path)
     if name == "__main__.py":
         return [sys.executable, "-m", "disbatch"]
+    if name == SLURM_COPY:
+        return ["disBatch"] if shutil.which("disBatch") else [sys.executable, "-m", "disbatch"]
     found = shutil.which(name)
     same = found is not None and os.path.realpath(found) == os.path.realpath(path)
     return [name if same else path]

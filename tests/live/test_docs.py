@@ -30,7 +30,6 @@ SHOWN_ONLY: dict[str, dict[str, str]] = {
         "sbatch -n 20": "more than a test bed has; tests/cluster runs smaller ones",
     },
     "resources.md": {"--gres=gpu:4": "tests/cluster/test_cluster_gpus.py, with the GPUs that a test bed has"},
-    "machines.md": {"otherhost": "such hosts do not exist", "sbatch": "tests/cluster/test_cluster_runs.py"},
     "mail.md": {"--mailTo": "tests/live/test_run_mail.py, which has a mail server"},
     "pool.md": {"dbUtil.sh": "tests/cluster/test_cluster_pool.py"},
 }

@@ -30,7 +30,8 @@ def test_it_is_asked_and_turns_hosts_into_slots(engine: Scheduler) -> None:
     )
     assert [(node.name, node.slots, node.cores) for node in found.nodes] == [("a", 3, 4), ("b", 2, 2)]
     assert engine.label(environ) == "J7"
-    assert engine.launch_argv("a", "/f", ["python", "-c", "x"])[:3] == ("qrsh", "-inherit", "a")
+    argv = engine.launch_argv(found.nodes[0], "/f", ["python", "-c", "x"])
+    assert argv[:3] == ("qrsh", "-inherit", "a")
 
 
 def test_without_an_answer_it_says_so(engine: Scheduler) -> None:
