@@ -85,7 +85,12 @@ class WebPage:
         self._hub = Hub(lambda: _json(self._picture.whole()))
         self._ticked_s = -TICK_S
         self._file = run.files.url
-        _write_secret(self._file, self.url + "\n")
+        try:
+            _write_secret(self._file, self.url + "\n")
+        except OSError as error:
+            run.warn(
+                f"cannot write {self._file}: {error.strerror}; the address of the web page is nowhere else"
+            )
         # elsewhere than on a terminal it would stay in a file that others may read
         shown = self.url if sys.stderr.isatty() else f"its address is in {self._file}"
         self._say(f"web page: {shown}", "note")

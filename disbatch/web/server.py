@@ -19,9 +19,9 @@ from disbatch.web.control import MOST_BYTES, Order, OrderError, read_order
 from disbatch.web.hub import Hub, Viewer
 
 VIEWERS = 100  # at a time: each costs a connection and a queue
+CONNECTIONS = 300  # at a time, known or not: descriptors are for the run first of all
 SHUTDOWN_S = 0.5  # for open answers, at the end
 PLOTLY_AGE_S = 86400
-COOKIE_AGE_S = 30 * 86400  # the server does not live longer than the run
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FORBIDDEN = "403: the token is missing or wrong. Open the address that disBatch has printed; it is also in PREFIX_url.\n"
@@ -46,6 +46,7 @@ class PageServer:
         self._looked = looked
         self._ordered = ordered
         self._log = log
+        self._listener: asyncio.Server | None = None
         self._static = {path.name: path.read_bytes() for path in _static_files()}
         app = web.Application(middlewares=[self._guard], client_max_size=MOST_BYTES)
         app.on_response_prepare.append(_add_headers)
@@ -62,13 +63,21 @@ class PageServer:
 
     async def start(self) -> None:
         await self._runner.setup()
-        await web.SockSite(self._runner, self._sock).start()
+        self._listener = await asyncio.get_running_loop().create_server(self._connection, sock=self._sock)
 
     async def close(self) -> None:
         """Lets what is queued for viewers go out, for a moment, and hangs up."""
+        if self._listener:
+            self._listener.close()
         self._hub.close()
         with contextlib.suppress(asyncio.CancelledError):
             await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        server = self._runner.server
+        if server is None or len(server.connections) >= CONNECTIONS:
+            return _Refusal()
+        return server()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -90,7 +99,6 @@ class PageServer:
         response.set_cookie(
             self._access.cookie_name,
             self._access.cookie,
-            max_age=COOKIE_AGE_S,
             httponly=True,
             samesite="Strict",
         )
@@ -154,6 +162,13 @@ class PageServer:
             return web.json_response({"error": str(error)}, status=400)
         self._log.info("asked for on the web page: %s %s", order.what, order.name)
         return web.json_response({"told": told})
+
+
+class _Refusal(asyncio.Protocol):
+    """There are too many connections already."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

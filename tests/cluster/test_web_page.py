@@ -32,6 +32,9 @@ def browser(chrome: Browser) -> Iterator[Browser]:
     assert chrome.complaints == []
 
 
+MARKUP = "echo '<img src=/x onerror=alert(1)><b>bold</b>' >&2; exit 4 # <script>alert(2)</script>"
+
+
 def start(bench: Bench, *arguments: str, tasks: str) -> tuple[Run, str]:
     run = bench.start_here(2, "-w", *arguments, tasks=tasks)
     url = bench.path / "run_url"
@@ -97,6 +100,18 @@ def test_nothing_leaves_the_machine_and_the_token_leaves_the_address(bench: Benc
     other = browser.open(base + "/?token=wrong")
     assert "403" in other.locator("body").inner_text()
     browser.complaints[:] = [text for text in browser.complaints if "403" not in text]
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
+def test_what_tasks_print_is_no_markup(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=f"{MARKUP}\n{WAIT}\n")
+    page = browser.open(url)
+    figure(page, "failed", "1")
+    page.locator("summary").click()
+    assert "<b>bold</b>" in page.locator("summary").inner_text()
+    assert page.locator(".command").inner_text() == MARKUP
+    assert page.locator("#failures img, #failures b, #failures script").count() == 0
     bench.file("go", "")
     assert run.end().code == 0
 

@@ -1,8 +1,10 @@
 """The web page's server beside a real run: who is let in, what browsers are told, the stream, and what is left behind."""
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import stat
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -216,6 +218,24 @@ def test_a_viewer_that_does_not_read_keeps_nobody(bench: Bench) -> None:
         writer.close()
 
     asyncio.run(asyncio.wait_for(hangs(), DEADLINE_S))
+
+
+def test_many_connections_do_not_take_the_descriptors_of_the_run(bench: Bench) -> None:
+    run, page = start(bench)
+    page.ask(nothing)
+    host, port = urlsplit(page.base).netloc.split(":")
+    with contextlib.ExitStack() as crowd:
+        sockets = [
+            crowd.enter_context(socket.create_connection((host, int(port)), DEADLINE_S)) for _ in range(400)
+        ]
+        assert sockets[-1].recv(1) == b""  # hung up on
+        assert len(os.listdir(f"/proc/{run.pid}/fd")) < 350
+    page.ask(nothing)
+    finish(bench, run)
+
+
+async def nothing(session: aiohttp.ClientSession) -> None:
+    """Only asks whether the page is there."""
 
 
 def test_the_page_only_looks_unless_it_was_given_control(bench: Bench) -> None:
