@@ -4,7 +4,7 @@ from collections import deque
 
 from disbatch.core.snapshot import Sample
 
-MAX_SAMPLES = 200  # about what a chart can show; a run that has more gets every second one thrown away
+MAX_SAMPLES = 120  # about what a chart can show; a run that has more gets every second one thrown away
 RATE_WINDOW_S = 20.0  # the rate, and with it the time left, is that of the last seconds, not of the whole run
 _SLACK_S = 0.5  # timers are late by a little: what comes so much before its time comes at it
 

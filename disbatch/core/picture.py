@@ -7,9 +7,10 @@ some microseconds for each engine, and no more than a bounded number of tasks is
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 
-from disbatch.core.failures import FailedTask, FailureGroups, last_line
+from disbatch.core.failures import MAX_RECENT, FailedTask, FailureGroups, last_line
 from disbatch.core.fleet import Engine, EngineState, Fleet
 from disbatch.core.history import History
 from disbatch.core.ledger import Entry, Ledger
@@ -109,6 +110,9 @@ def _contexts(engines: Iterable[Engine]) -> tuple[ContextView, ...]:
     return tuple(views)
 
 
+@lru_cache(
+    maxsize=2 * MAX_RECENT
+)  # the same ones are looked at again and again, and this was most of a picture's cost
 def _failure(f: FailedTask) -> FailureView:
     ids = (f.task_id, f.line_no, f.repeat_index, f.node, f.rank)
     how = (f.returncode, f.elapsed_s, f.finish_s)

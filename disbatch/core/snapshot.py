@@ -7,6 +7,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from disbatch.core.errors import PeerError
@@ -117,13 +118,22 @@ class RunSnapshot:
     def to_json(self) -> str:
         body: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         for name in _TABLES:
-            body[name] = [row._asdict() for row in getattr(self, name)]
+            if name != "failures":
+                body[name] = [row._asdict() for row in getattr(self, name)]
         body["history"] = self.history
-        return _dump(body)
+        failures = ",".join(map(_failure_json, self.failures))
+        return f'{_dump(body)[:-1]},"failures":[{failures}]}}'
 
 
 _Row = TypeVar("_Row", bound=NamedTuple)
 _dump = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=100)  # the same ones are shown again and again
+def _failure_json(row: FailureView) -> str:
+    return _dump(row._asdict())
+
+
 _TABLES: dict[str, Any] = {
     "engines": EngineView,
     "contexts": ContextView,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from kvsstcp.infofile import Info, read_info
 from kvsstcp.values import Value
 
 CONNECT_S = 10.0  # for a host far away; a driver that is well answers at once
-ASK_AGAIN_S = 15.0  # a driver that has not answered is asked again: it may be another one by now
+ASK_AGAIN_S = 4.0  # who has not asked for ten seconds is shown nothing more (runtime.publish)
 RETRY_S = 1.0  # before a lost connection is tried again; twice as long each time
 RETRY_MAX_S = 10.0
 _MARK = Value(b"ASTR", b"look")
@@ -38,6 +39,7 @@ class Looker:
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
+        self._asked_s = -ASK_AGAIN_S
 
     @classmethod
     async def connect(cls, info: Info) -> "Looker":
@@ -62,8 +64,12 @@ class Looker:
         try:
             while not waiting.done():
                 await asyncio.sleep(0)
-                self._client.put(VIEWER_KEY, _MARK)
-                await asyncio.wait([waiting], timeout=ASK_AGAIN_S)
+                wait_s = self._asked_s + ASK_AGAIN_S - time.monotonic()
+                if wait_s <= 0:
+                    self._client.put(VIEWER_KEY, _MARK)
+                    self._asked_s = time.monotonic()
+                    wait_s = ASK_AGAIN_S
+                await asyncio.wait([waiting], timeout=wait_s)
             return read_snapshot(waiting.result().data)
         except (ConnectionLost, OSError) as error:
             raise MachineError(f"the connection to the run is gone: {error}") from None

@@ -1,8 +1,11 @@
 """Snapshots of the run in the KVS: the counts once a second, everything when somebody looks.
 
-A viewer waits (`view`) on LIVE_KEY and puts anything under VIEWER_KEY: it asks for one snapshot with all rows. All who
-wait get the same one. So a run that nobody watches pays for the counts alone, a viewer that died costs nothing more,
-and this works with any server.
+A viewer waits (`view`) on LIVE_KEY and puts anything under VIEWER_KEY: it asks for snapshots with all rows. All who wait
+get the same one, one a second, until nobody has asked for WATCHED_S. So a run that nobody watches pays for the counts
+alone, a viewer that died costs nothing before long, and this works with any server.
+
+What a viewer costs the driver is one small request and one reply a second; the snapshot itself is the same for all, and
+of a second's work of the driver's loop it is one turn, together with the counts.
 """
 
 import asyncio
@@ -20,6 +23,8 @@ COST_SHARE = (
     0.01  # of the driver's time that may go into snapshots with all rows; what costs more comes less often
 )
 BYTES_PER_S = 300_000  # of such snapshots, for each viewer: a network has other things to do
+WATCHED_S = 10.0  # after somebody has asked; viewers ask again in time
+EARLY_S = 0.5  # what would be due within so much of a turn is taken with it
 FIRST_LOOK_S = 0.1  # before the first one: a task file of usual length has been counted by then
 
 
@@ -41,8 +46,9 @@ class Publisher:
         self._kvs = kvs
         self._camera = camera
         self._looked: Callable[[], None] | None = looked
+        self._watched_until = 0.0
         self._due = 0.0  # when the next snapshot with all rows may be taken
-        self._asked: asyncio.TimerHandle | None = None  # somebody waits, and will be served then
+        self._soon: asyncio.TimerHandle | None = None  # it is taken then, out of turn
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -52,36 +58,43 @@ class Publisher:
 
     def finish(self) -> None:
         """The run is over: those who wait see its last figures."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._asked is not None:
-            self._asked.cancel()
+        for timer in (self._timer, self._soon):
+            if timer is not None:
+                timer.cancel()
+        if self._loop.time() < self._watched_until:
             self._show()
 
     def _tick(self) -> None:
+        now = self._loop.time()
         s = self._camera.snapshot()
         self._camera.history.note(Sample(round(s.elapsed_s, 1), s.done + s.failed, s.failed, s.running))
-        if self._asked is None:
+        if now >= self._watched_until:
             self._kvs.publish(STATUS_KEY, _value(s.to_json()))
+        elif now >= self._due and self._soon is None:
+            self._show()
         self._timer = self._loop.call_later(STATUS_KEY_S, self._tick)
 
     def _ask(self, marker: Value) -> None:
+        now = self._loop.time()
         if self._looked is not None:
             self._looked()
             self._looked = None
-            self._due = self._loop.time() + FIRST_LOOK_S
-        if self._asked is None:
-            self._asked = self._loop.call_at(max(self._due, self._loop.time()), self._show)
+            self._due = now + FIRST_LOOK_S
+        if (
+            self._soon is None and now >= self._watched_until
+        ):  # who has just come does not wait for the next turn
+            self._soon = self._loop.call_at(max(self._due, now), self._show)
+        self._watched_until = now + WATCHED_S
 
     def _show(self) -> None:
-        self._asked = None
+        self._soon = None
         begin = time.thread_time()
-        text = self._camera.picture().to_json()
-        self._kvs.publish(STATUS_KEY, _value(text))
-        self._kvs.show(LIVE_KEY, _value(text))
+        value = _value(self._camera.picture().to_json())
+        self._kvs.publish(STATUS_KEY, value)
+        self._kvs.show(LIVE_KEY, value)
         cost_s = time.thread_time() - begin
-        pause_s = max(STATUS_KEY_S, cost_s / COST_SHARE, len(text) / BYTES_PER_S)
-        self._due = self._loop.time() + pause_s
+        pause_s = max(cost_s / COST_SHARE, len(value.data) / BYTES_PER_S)
+        self._due = self._loop.time() + max(0.0, pause_s - EARLY_S)
 
 
 def _value(text: str) -> Value:
