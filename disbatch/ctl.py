@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from disbatch.cli import Parser, add_context_arguments, leave_with
+from disbatch.cli import leave_with
+from disbatch.options import HelpFormatter, Parser, add_context_arguments
 
 if TYPE_CHECKING:
     from disbatch.core.joining import Answer, StopKind
@@ -27,10 +28,10 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
     call = f"./{name}" if name else "disbatch-ctl RUN"
     parser = Parser(
         prog=name or "disbatch-ctl",
-        description="Add machines to a disBatch run that goes on, or show and steer it.\n"
+        description="Add machines to a disBatch run that goes on, or show and steer it. "
         "Without -s the machines are those of the Slurm job, or of DISBATCH_SSH_NODELIST.",
         epilog=_examples(call, name or "RUN_dbUtil.sh"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     shown = argparse.SUPPRESS if name else "the run: its prefix, or one of its files"

@@ -5,16 +5,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from disbatch import __version__, cli, ctl
+from disbatch import __version__, ctl
 from disbatch.help.completion import bash_completion, zsh_completion
 from disbatch.help.manpage import man_page
 from disbatch.help.markdown import reference
 from disbatch.help.model import Program, program_of
 from disbatch.help.pages import PAGES, Page
+from disbatch.options import build_parser
 from disbatch.report.program import parser as report_parser
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "disBatch": cli.build_parser,
+    "disBatch": build_parser,
     "disbatch-ctl": lambda: ctl.build_parser(None),
     "disbatch-report": report_parser,
 }

@@ -21,7 +21,7 @@ ARROWS = {
         "disbatch.contexts",
         "disbatch.core",
     },
-    "disbatch.ctl": {"disbatch.cli", "disbatch.monitor", "disbatch.runtime", "disbatch.core"},
+    "disbatch.ctl": {"disbatch", "disbatch.cli", "disbatch.monitor", "disbatch.runtime", "disbatch.core"},
     "disbatch.help": {"disbatch"},
     "disbatch.help.__main__": {
         "disbatch",
