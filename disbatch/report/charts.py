@@ -11,6 +11,7 @@ from itertools import chain, pairwise
 from sys import byteorder
 from typing import Any
 
+from disbatch.report.figures import EFFICIENCY_FROM_S
 from disbatch.report.model import Report
 from disbatch.report.rows import Rows
 from disbatch.report.slots import busy_curve
@@ -183,14 +184,11 @@ def _usage(report: Report, usages: Sequence[UsageTable | None]) -> dict[str, Any
         if usage is None:
             continue
         peaks.extend(float(max(peak, 1)) for peak in usage.peak)
-        shares.extend(
-            c / (e * n) for c, e, n in zip(usage.cpu, usage.elapsed, usage.cores, strict=True) if e >= 0.1
-        )
+        rows = zip(usage.cpu, usage.elapsed, usage.cores, strict=True)
+        shares.extend(100 * cpu / (took * cores) for cpu, took, cores in rows if took >= EFFICIENCY_FROM_S)
     return {
         "memory": histogram([peaks], _SIZE_TICKS, lambda kib: size(1024 * kib), _memory_of_a_slot(report)),
-        "cpu": histogram(
-            [array("d", (100 * share for share in shares))], [], lambda percent: f"{percent:.0f} %"
-        ),
+        "cpu": histogram([shares], [], lambda percent: f"{percent:.0f} %", from_to=(0.0, 100.0)),
     }
 
 

@@ -7,7 +7,7 @@ from math import ceil
 from operator import itemgetter
 from typing import TypeVar
 
-from disbatch.core.failures import FailureGroups
+from disbatch.core.failures import FailureGroups, last_line
 from disbatch.core.resume import Fate
 from disbatch.core.status import StatusRecord
 from disbatch.report.advice import advise, slot_advice
@@ -23,13 +23,14 @@ from disbatch.report.model import (
     TaskLine,
     Usage,
 )
-from disbatch.report.rows import Kind, Rows
+from disbatch.report.rows import OTHER, Kind, Rows
 from disbatch.report.times import RunTimes, natural, run_times
 from disbatch.report.usage import UsageTable
 
 Fetch = Callable[[int], StatusRecord]
 HOW = Callable[[int], str]
 Number = TypeVar("Number", int, float)
+ORDINARY_PEAKS = 1.1  # times the median: what takes no more is nothing to point at
 EFFICIENCY_FROM_S = 0.1  # a shorter task is mostly the start of its shell
 
 
@@ -50,7 +51,10 @@ def make_report(
         times = run_times(rows, run, path, known, usage.cores_per_slot if usage and len(usage) else 1.0)
         if times:
             runs.append(times)
-    line_of = _line_of(fetch)
+
+    def line_of(row: int) -> TaskLine:
+        return task_line(fetch(row))
+
     timed = array("l", rows.timed())
     durations = durations_of([rows.elapsed[row] for row in timed])
     failed = [row for row in final.values() if rows.fate[row] == Fate.FAILED]
@@ -75,7 +79,7 @@ def make_report(
         wall_s=sum(run.figures.wall_s for run in runs),
         durations=durations,
         longest=[line_of(row) for row in nlargest(top, timed, key=rows.elapsed.__getitem__)],
-        failures=_failures(rows, failed, line_of, how),
+        failures=_failures(rows, failed, fetch, how),
         nodes=_nodes(runs),
         runs=[run.figures for run in runs],
         core_time=_core_time(runs, any(usage for usage in usages)),
@@ -109,14 +113,11 @@ def percentile(ordered: Sequence[Number], percent: float) -> Number:
     return ordered[max(ceil(len(ordered) * percent / 100) - 1, 0)]
 
 
-def _line_of(fetch: Fetch) -> Callable[[int], TaskLine]:
-    def line(row: int) -> TaskLine:
-        r = fetch(row)
-        return TaskLine(
-            r.task_id, r.line_no, r.repeat_index, r.node, r.returncode, r.elapsed_s, printable(r.command)
-        )
-
-    return line
+def task_line(r: StatusRecord) -> TaskLine:
+    """A record as it is shown."""
+    return TaskLine(
+        r.task_id, r.line_no, r.repeat_index, r.node, r.returncode, r.elapsed_s, printable(r.command)
+    )
 
 
 def printable(text: str) -> str:
@@ -135,22 +136,21 @@ def _list_notes(rows: Rows, final: dict[int, int], files: int) -> list[str]:
     ]
 
 
-def _failures(
-    rows: Rows, failed: Sequence[int], line_of: Callable[[int], TaskLine], how: HOW
-) -> list[FailureLine]:
+def _failures(rows: Rows, failed: Sequence[int], fetch: Fetch, how: HOW) -> list[FailureLine]:
     groups = FailureGroups()
     nodes: dict[tuple[int, str], set[int]] = {}
     for row in failed:  # the example of a group is a row here, so that its line can be fetched
         code, reason = rows.code[row], rows.reasons[rows.reason[row]]
         groups.add(row, code, reason)
         nodes.setdefault((code, reason), set()).add(rows.node[row])
-    return [
-        FailureLine(
-            g.count, g.returncode, how(g.returncode), g.last_line, line_of(g.task_id),
-            len(nodes.get((g.returncode, g.last_line), ())),
-        )
-        for g in groups.largest()
-    ]  # fmt: skip
+    found = []
+    for group in groups.largest():
+        code, reason, example = group.returncode, group.last_line, fetch(group.task_id)
+        mixed = reason == OTHER  # of many messages, none of which stands for the others
+        message = reason if mixed else last_line(example.err_snippet)
+        on = 0 if mixed else len(nodes[code, reason])
+        found.append(FailureLine(group.count, code, how(code), message, task_line(example), on))
+    return found
 
 
 def _nodes(runs: Sequence[RunTimes]) -> list[NodeFigures]:
@@ -223,8 +223,15 @@ def _usage(
     )
     core_s = sum(e * c for _, u in tables for e, c in zip(u.elapsed, u.cores, strict=True))
     elapsed_s = sum(sum(usage.elapsed) for _, usage in tables)
+    usual = ORDINARY_PEAKS * percentile(peaks, 50)
     hungry = nlargest(
-        top, ((peak, run, task) for run, u in tables for peak, task in zip(u.peak, u.task, strict=True))
+        top,
+        (
+            (peak, run, task)
+            for run, u in tables
+            for peak, task in zip(u.peak, u.task, strict=True)
+            if peak > usual
+        ),
     )
     return Usage(
         tasks=len(peaks),

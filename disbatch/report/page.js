@@ -76,11 +76,11 @@
 
   function bars(id, h, names, colors, title) {
     if (!h) return;
-    const marks = h.marks || [];
+    const marks = h.marks || [], some = (list) => (narrow() ? list.filter((_, n) => n % 2 === 0) : list);
     draw(id, h.counts.map((y, n) => ({
       type: "bar", x: h.x, y, name: names[n], width: h.width * 0.94, customdata: h.ranges, marker: { color: color(colors[n]) },
       hovertemplate: `%{customdata}: %{y}${names.length > 1 ? " " + names[n] : ""}<extra></extra>`,
-    })), { barmode: "stack", xaxis: { tickvals: h.ticks, ticktext: h.words, showgrid: false, title: { text: title } }, yaxis: { title: { text: "tasks" } }, showlegend: false,
+    })), { barmode: "stack", xaxis: { tickvals: some(h.ticks), ticktext: some(h.words), showgrid: false, title: { text: title } }, yaxis: { title: { text: "tasks" } }, showlegend: false,
       shapes: marks.map(([x]) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: color("bad"), width: 1.5, dash: "dot" } })),
       annotations: marks.map(([x, text]) => ({ x, y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top", text: plain(text), showarrow: false, font: { size: 11 } })) });
   }

@@ -4,6 +4,7 @@ A column costs eight bytes a row at most, so that a million lines stay far below
 """
 
 import ast
+import re
 from array import array
 from collections.abc import Iterator
 from enum import IntEnum
@@ -20,7 +21,8 @@ MAX_REASONS = (
     100_000  # distinct error lines kept; a command that prints a fresh one each time must not fill the memory
 )
 LATEST_S = 1e11  # year 5138: a time beyond it, or one that is no number, is no time of a run
-_OTHER = "(other messages)"
+OTHER = "(other messages)"
+_NUMBER = re.compile("[0-9]+")
 _QUOTES = (b"'", b'"')
 _EMPTY = (b"''", b'""')
 
@@ -149,13 +151,13 @@ class Rows:
         return index
 
     def _reason_of(self, snippet: bytes) -> int:
-        """The number of the error line in a snippet."""
+        """The number of the error line in a snippet, in which process ids, sample numbers and the like are all alike."""
         value = "" if snippet in _EMPTY else ast.literal_eval(snippet.decode("utf-8", "replace"))
         if not isinstance(value, str):
             raise ValueError("a snippet that is no quoted text")
-        text = last_line(value)
+        text = _NUMBER.sub("0", last_line(value))
         if text not in self._reason_index and len(self.reasons) >= MAX_REASONS:
-            text = _OTHER
+            text = OTHER
         if text not in self._reason_index:
             self._reason_index[text] = len(self.reasons)
             self.reasons.append(text)

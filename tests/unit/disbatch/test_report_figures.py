@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from report_builders import EPOCH_S, barrier, report_of, row, write
 
+from disbatch.report import rows as rows_module
 from disbatch.report.figures import durations_of, percentile
 
 
@@ -80,14 +81,27 @@ def test_tails_before_barriers_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_failures_are_grouped(tmp_path: Path) -> None:
-    lines = [row(n, n, n + 1, code=2, err=f"try {n}\nno licence\n", node=f"n{n % 2}") for n in range(5)]
+    lines = [
+        row(n, n, n + 1, code=2, err=f"no licence\nat line {n + 98}\n", node=f"n{n % 2}") for n in range(5)
+    ]
     lines += [row(9, 0, 1, code=-11), row(10, 0, 1)]
     r = report_of(write(tmp_path / "x", *lines))
     assert [(f.count, f.returncode, f.message, f.example.task_id, f.nodes) for f in r.failures] == [
-        (5, 2, "no licence", 0, 2),
+        (5, 2, "at line 98", 0, 2),
         (1, -11, "", 9, 1),
     ]
     assert r.failures[1].how == "killed by SIGSEGV"
+
+
+def test_too_many_kinds_of_messages_are_taken_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "MAX_REASONS", 3)
+    words = ["one", "two", "three", "four", "four", "five"]
+    lines = [row(n, n, n + 1, code=1, err=word) for n, word in enumerate(words)]
+    r = report_of(write(tmp_path / "x", *lines))
+    assert sum(f.count for f in r.failures) == 6
+    assert {(f.count, f.message) for f in r.failures} == {(1, "one"), (1, "two"), (4, "(other messages)")}
 
 
 def test_per_engine_commands_are_no_tasks(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import tomllib
 from array import array
 from html.parser import HTMLParser
 from pathlib import Path
@@ -144,6 +145,16 @@ def test_histograms() -> None:
     assert even is not None and sum(even["counts"][0]) == 2
     marked = histogram([[50.0]], [], str, marks=[(80.0, "inside"), (200.0, "outside")], from_to=(0.0, 100.0))
     assert marked is not None and marked["marks"] == [[80.0, "inside"]] and marked["ticks"][-1] == 100.0
+
+
+def test_what_the_page_is_made_of_is_installed() -> None:
+    root = Path(charts_module.__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    there = {
+        path.name for path in (root / "disbatch/report").iterdir() if path.is_file() and path.suffix != ".py"
+    }
+    assert there == set(project["tool"]["setuptools"]["package-data"]["disbatch.report"])
+    assert project["project"]["scripts"]["disbatch-report"] == "disbatch.report.program:program"
 
 
 def test_words() -> None:
