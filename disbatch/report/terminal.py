@@ -224,7 +224,7 @@ def figures(r: Report) -> list[tuple[str, str]]:
     if r.usage:
         u = r.usage
         found.append(
-            ("CPU", f"{share(u.efficiency)} of the cores' time ({u.efficiency * u.cores_per_slot:.2g} of {u.cores_per_slot:.3g} cores a slot)")
+            ("CPU", f"{share(u.efficiency)} of the cores' time (a slot has {u.cores_per_slot:.3g}, and uses {u.efficiency * u.cores_per_slot:.2g})")
         )  # fmt: skip
         peaks = (u.peak_median_kib, u.peak_p95_kib, u.peak_largest_kib)
         found.append(
@@ -259,11 +259,10 @@ def tail(r: Report) -> str:
     text = f"{span(last)} ({share(last / r.wall_s if r.wall_s else 0.0)} of the time)"
     waits = [t for run in r.runs for t in run.tails if t.line_no]
     if waits:
+        text += f"; before {count(len(waits), 'barrier')} {span(sum(t.end_s - t.begin_s for t in waits))}"
+    if len(waits) > 1:
         longest = max(waits, key=lambda t: t.end_s - t.begin_s)
-        text += (
-            f"; before {count(len(waits), 'barrier')} {span(sum(t.end_s - t.begin_s for t in waits))}, most before "
-            f"line {longest.line_no}: {span(longest.end_s - longest.begin_s)}"
-        )
+        text += f", most before line {longest.line_no}: {span(longest.end_s - longest.begin_s)}"
     return text
 
 
