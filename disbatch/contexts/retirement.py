@@ -70,9 +70,12 @@ class NodePool:
 
 
 def driver_node(environ: Mapping[str, str], hostname: str, nodes: Sequence[str]) -> str | None:
-    """The node of the job that this process runs on: what Slurm calls it, else a node of this host's name, or None."""
+    """The node of the job that this process runs on: what Slurm calls it, else a node of this host's name, or None.
+
+    It need not be one of `nodes`, where it has no slot: to give it back would be the end of the driver all the same.
+    """
     named = environ.get("SLURMD_NODENAME")
-    if named in nodes:
+    if named:
         return named
     short = hostname.split(".", maxsplit=1)[0]
     return next((node for node in nodes if node in (hostname, short)), None)

@@ -99,7 +99,7 @@ def test_names_in_the_drivers_own_environment_do_not_reach_the_command() -> None
     ("environ", "hostname", "found"),
     [
         ({"SLURMD_NODENAME": "n2"}, "vm", "n2"),
-        ({"SLURMD_NODENAME": "elsewhere"}, "n1", "n1"),
+        ({"SLURMD_NODENAME": "n9"}, "n1", "n9"),  # a node without a slot
         ({}, "n3.example.org", "n3"),
         ({}, "login", None),
     ],
