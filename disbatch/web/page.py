@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from disbatch.web.server import PageServer
 
 TICK_S = 1.0  # how often the picture changes: often enough to look alive, seldom enough to cost nothing
+SHARE = 0.03  # of the driver's time, at most, goes into pictures
+SLOWEST_S = 4.0  # the page calls a longer silence late
 LAST_WORDS_S = 1.0  # for the end of the picture to reach the viewers
 OPTION = "--web-address"
 PACKAGES = ("aiohttp", "plotly")
@@ -83,7 +85,7 @@ class WebPage:
         )  # fmt: skip
         self._picture = Picture(facts)
         self._hub = Hub(lambda: _json(self._picture.whole()))
-        self._ticked_s = -TICK_S
+        self._ticked_s, self._pause_s = -TICK_S, TICK_S
         self._file = run.files.url
         try:
             _write_secret(self._file, self.url + "\n")
@@ -135,7 +137,7 @@ class WebPage:
         self._server = page_server(self._sock, self._access, self._hub, self._looked, ordered, self._run.log)
         await self._server.start()
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._pause_s)
             if self._hub.viewers:
                 self._tick()
 
@@ -148,16 +150,22 @@ class WebPage:
 
     def _looked(self) -> None:
         """Somebody comes: the picture is brought up to date, unless it is so already."""
-        if time.monotonic() - self._ticked_s >= TICK_S:
+        if time.monotonic() - self._ticked_s >= self._pause_s:
             self._tick()
 
     def _tick(self) -> None:
         self._ticked_s = time.monotonic()
         change = self._picture.tick(self._run.picture(), self._run.failures())
         self._hub.publish(self._picture.number, _json(change))
+        self._pause_s = pause_s(time.monotonic() - self._ticked_s)
 
     def _order(self, order: Order) -> str:
         return carry_out(order, self._run.steering)
+
+
+def pause_s(cost_s: float) -> float:
+    """Until the next picture, after one that took so long: thousands of engines are shown less often."""
+    return min(max(TICK_S, cost_s / SHARE), SLOWEST_S)
 
 
 def _import_server() -> "type[PageServer]":

@@ -5,10 +5,12 @@ import re
 import signal
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from browserbed import PHONE, Browser, chromium, why_no_browser
 from disbatch_runs import Bench, Run
+from tunnel import Tunnel
 
 pytestmark = pytest.mark.cluster
 
@@ -199,6 +201,31 @@ def test_a_run_is_finished_early_from_the_page(bench: Bench, browser: Browser) -
     bench.file("go", "")
     until_text(page, "banner", "Exit code 130")
     assert run.end().code == 130 and bench.done() == [0, 1]
+
+
+def test_a_network_that_breaks_and_comes_back(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=f"true\n{WAIT}\n{BAD}\n{WAIT.replace('go', 'go2')}\n")
+    address = urlsplit(url)
+    with Tunnel(address.port) as tunnel:
+        page = browser.open(url.replace(f":{address.port}", f":{tunnel.port}"))
+        figure(page, "done", "1")
+        events = page.evaluate("document.documentElement.dataset.ticks")
+        tunnel.cut()
+        until_text(page, "link-text", "connection lost")
+        bench.file("go", "")
+        run.until(lambda: 2 in bench.done(), "a task fails while nobody can see it")
+        tunnel.mend()
+        until_text(page, "link-text", "^live$")
+        figure(page, "failed", "1")
+        assert (
+            page.locator(".cause").count() == 1
+            and page.locator("#timeline").get_attribute("data-bars") == "3"
+        )
+        assert int(page.evaluate("document.documentElement.dataset.ticks")) > int(events)
+        bench.file("go2", "")
+        until_text(page, "banner", "has ended")
+        assert run.end().code == 0
+    browser.complaints[:] = [text for text in browser.complaints if "ERR_" not in text]
 
 
 def test_a_driver_that_stands_still_and_goes_on(bench: Bench, browser: Browser) -> None:

@@ -41,8 +41,9 @@ export function drawEngines(state, steer) {
     fill(row, engine, Boolean(state.end));
     if (body.rows[at] !== row.element) body.insertBefore(row.element, body.rows[at] ?? null);
   });
-  const living = engines.filter((e) => !GONE.has(e.state)).length;
-  setText(byId("engines-count"), `${count(living)} of ${count(engines.length)}`);
+  const living = state.contexts.reduce((sum, context) => sum + context.engines, 0);
+  const gone = engines.length - living;
+  setText(byId("engines-count"), `${count(living)}${gone > 0 ? `, and ${count(gone)} gone` : ""}${gone < 0 ? `, ${count(engines.length)} are listed` : ""}`);
 }
 
 // Contexts can be stopped as a whole.

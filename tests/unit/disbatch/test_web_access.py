@@ -9,6 +9,7 @@ from disbatch.core.joining import Answer, StopKind
 from disbatch.web.access import HEADERS, Access, own_origin
 from disbatch.web.control import Order, OrderError, carry_out, read_order
 from disbatch.web.hub import KEPT_TICKS, QUEUE_TICKS, Hub
+from disbatch.web.page import pause_s
 
 
 def test_only_the_secrets_let_in() -> None:
@@ -100,6 +101,11 @@ def test_what_is_no_order(body: bytes) -> None:
 
 
 # -- the stream
+
+
+@pytest.mark.parametrize(("cost_s", "pause"), [(0.0, 1.0), (0.002, 1.0), (0.06, 2.0), (5.0, 4.0)])
+def test_what_costs_more_is_shown_less_often(cost_s: float, pause: float) -> None:
+    assert pause_s(cost_s) == pytest.approx(pause)
 
 
 def published(hub: Hub, count: int, first: int = 1) -> None:
