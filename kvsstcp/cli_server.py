@@ -74,7 +74,7 @@ async def _run(options: argparse.Namespace) -> int:
     secure = not options.plain
     certificate = make_certificate() if secure else None
     token = make_token() if secure else None
-    server = Server(token=token, certificate=certificate)
+    server = Server(token=token, certificate=certificate, alone=True)
     sock = _listen(options.host, options.port)
     address = _shown_address(options.host, sock)
     info = Info((address,), token, "", certificate.certificate_pem if certificate else None)

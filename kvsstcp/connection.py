@@ -1,16 +1,19 @@
 """One connection of the server: TLS and proof where they are asked for, then requests in and replies out.
 
-The hot path is `buffer_updated`, `_feed`, `_perform`, `flush`. What concerns all connections together (limits, failed
+The hot path is `received`, `_feed`, `_perform`, `flush`. What concerns all connections together (limits, failed
 proofs, who is still to be written to) is the server's.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from kvsstcp import wire
+from kvsstcp.channel import Channel, Poller
 from kvsstcp.errors import NotProven, ProtocolError, TooMuchInput
-from kvsstcp.sockets import tune
+from kvsstcp.infofile import format_address
+from kvsstcp.rhythm import Rhythm
 from kvsstcp.values import Value
 from kvsstcp.wire import CANCEL, CLOSE, DOWN, DUMP, GET, JSON_DUMP, MKEY, PUT, TAKE, VIEW, Request
 
@@ -20,107 +23,90 @@ if TYPE_CHECKING:
     from kvsstcp.tls import TlsPipe
 
 
-class Connection(asyncio.BufferedProtocol):
+_QUESTIONS = frozenset((GET, VIEW, TAKE))
+
+
+class Connection(Channel):
     """See the module. Without a handshake the peer counts as proven at once: that is plain service."""
 
     __slots__ = (
         "_backlog",
-        "_buffer",
         "_decoder",
         "_ending",
         "_handshake",
         "_held_bytes",
         "_out",
         "_out_bytes",
-        "_paused",
+        "_rhythm",
         "_server",
         "_store",
         "_timer",
         "_tls",
-        "_transport",
         "_why",
         "address",
         "last_key",
         "peer",
     )
 
-    _transport: asyncio.Transport
-
-    def __init__(self, server: "Server", handshake: "ServerHandshake | None", tls: "TlsPipe | None"):
+    def __init__(
+        self,
+        server: "Server",
+        sock: socket.socket,
+        where: Any,
+        poller: Poller,
+        handshake: "ServerHandshake | None",
+        tls: "TlsPipe | None",
+    ):
+        super().__init__(sock, poller, server.receive_buffer, server.limits.output_bytes)
         self._server = server
         self._store = server.store
-        self._buffer = server.receive_buffer
         self._handshake = handshake
         self._tls = tls
+        # Guarded connections are those of our own clients, which send a request in one piece.
+        self._rhythm = Rhythm() if handshake is None else None
         self._decoder = wire.RequestDecoder(server.limits)
         self._backlog: list[Request] = []
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._held_bytes = 0
-        self._paused = False
         self._ending = False
         self._timer: asyncio.TimerHandle | None = None
         self._why = "the peer closed the connection"
         self.last_key: bytes | None = None
         """What the last get or view asked for."""
         self.peer = self.address = "?"
+        if isinstance(where, tuple):
+            self.address, self.peer = where[0], format_address(where[:2])
 
     @property
     def proven(self) -> bool:
         return self._handshake is None
 
-    # What the event loop calls.
+    # What the channel calls.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        name = transport.get_extra_info("peername")
-        if isinstance(name, tuple):
-            self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            tune(sock, self._server.limits)
-        self._transport.set_write_buffer_limits(high=self._server.limits.output_bytes)
-        if not self.proven:
-            self._later(self._server.limits.handshake_s, self._too_slow)
-        self._server.admit(self)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def received(self, data: memoryview) -> None:
         if self._ending:
             return
-        # The buffer is everybody's: nothing may refer to it after this call.
-        piece = self._buffer[:nbytes]
         try:
-            data = bytes(piece) if self._tls is None else self._decrypt(piece)
+            if self._rhythm is not None:
+                asked = self._feed(bytes(data))
+                self.expect(self._rhythm.heard(len(data), asked))
+                return
+            plain = bytes(data) if self._tls is None else self._decrypt(data)
             if self._handshake is not None:
-                data = self._prove(data)
-            if data:
-                self._feed(data)
+                plain = self._prove(plain)
+            if plain:
+                self._feed(plain)
         except ProtocolError as error:
             self.cut_off(error)
         if self._tls is not None and self._tls.ended:
             self.finish()
 
-    def eof_received(self) -> None:
+    def ended(self) -> None:
         if not self.proven and not self._ending:
             self.cut_off(NotProven("the peer left before its proof of the token"))
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._ending = True
-        self._stop_timer()
-        self._store.cancel(self)
-        self._backlog.clear()
-        self._out.clear()
-        self._server.held_bytes -= self._held_bytes
-        self._server.forget(self, self._why if error is None else str(error))
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
+    def resumed(self) -> None:
         if self._ending:
             return
         backlog, self._backlog = self._backlog, []
@@ -129,10 +115,34 @@ class Connection(asyncio.BufferedProtocol):
                 self._perform(backlog)
         except ProtocolError as error:
             self.cut_off(error)
-        if not self._paused and not self._ending:
-            self._transport.resume_reading()
+        if not self.paused and not self._ending:
+            self.read(True)
+
+    def missed(self) -> None:
+        if self._rhythm is not None:
+            self._rhythm.missed()
+
+    def failed(self, error: Exception) -> None:
+        self._why = f"an error of the server: {error}"
+        self._server.report_callback(f"the connection of {self.peer} failed", error)
+
+    def lost(self, error: OSError | None) -> None:
+        self._ending = True
+        self._stop_timer()
+        self._store.cancel(self)
+        self._backlog.clear()
+        self._out.clear()
+        self._server.held_bytes -= self._held_bytes
+        self._server.forget(self, self._why if error is None else error.strerror or str(error))
 
     # What the server calls.
+
+    def start(self) -> None:
+        """Let it in, if the server will have it, and listen to it."""
+        if not self.proven:
+            self._later(self._server.limits.handshake_s, self._too_slow)
+        self._server.admit(self)
+        self.read(True)
 
     def deliver(self, value: Value) -> None:
         """A value that this connection waited for. It is written with the next `flush`."""
@@ -141,7 +151,7 @@ class Connection(asyncio.BufferedProtocol):
         self._answer(value)
 
     def flush(self) -> None:
-        """Write what is gathered. May set `_paused`."""
+        """Write what is gathered. May set `paused`."""
         out = self._out
         if not out or self._ending:
             return
@@ -150,7 +160,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out_bytes = 0
         if self._tls is not None:
             data = self._tls.seal(data)
-        self._transport.write(data)
+        self.write(data)
 
     def cut_off(self, error: ProtocolError) -> None:
         """The peer broke a rule: say so in the log, let replies that it earned before go out, end."""
@@ -163,9 +173,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         # Left hanging without an answer: trying again at once should not be worth anybody's while.
         self._ending = True
-        self._transport.pause_reading()
+        self.read(False)
         if self._tls is not None:
-            self._transport.write(self._tls.outgoing())
+            self.write(self._tls.outgoing())
         self._later(delay_s, self.abort)
 
     def finish(self) -> None:
@@ -176,14 +186,14 @@ class Connection(asyncio.BufferedProtocol):
         self._ending = True
         if self._tls is not None:
             self._tls.close()
-            self._transport.write(self._tls.outgoing())
-        self._transport.close()
+            self.write(self._tls.outgoing())
+        self.close()
         self._later(self._server.limits.close_flush_s, self.abort)
 
-    def abort(self) -> None:
+    def abort(self, error: OSError | None = None) -> None:
         """End at once."""
         self._ending = True
-        self._transport.abort()
+        super().abort(error)
 
     # The way in.
 
@@ -193,7 +203,7 @@ class Connection(asyncio.BufferedProtocol):
         data = tls.receive(sealed)
         answer = tls.outgoing()
         if answer:
-            self._transport.write(answer)
+            self.write(answer)
         return data
 
     def _prove(self, data: bytes) -> bytes:
@@ -212,7 +222,8 @@ class Connection(asyncio.BufferedProtocol):
             self.flush()
         return handshake.rest
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> bool:
+        """Returns whether the last that came was the end of a question."""
         decoder = self._decoder
         requests = decoder.feed(data)
         if decoder.unfinished or self._held_bytes:
@@ -221,6 +232,7 @@ class Connection(asyncio.BufferedProtocol):
             self._perform(requests)
         elif decoder.error is not None:
             raise decoder.error
+        return bool(requests) and not decoder.unfinished and requests[-1].op in _QUESTIONS
 
     def _perform(self, requests: list[Request]) -> None:
         """Carry requests out, in order, until one ends the connection or the peer has too much to read."""
@@ -242,15 +254,15 @@ class Connection(asyncio.BufferedProtocol):
                 server.carry_out()
             if self._out_bytes > batch_bytes:
                 self.flush()
-                if self._paused:
+                if self.paused:
                     self._backlog = requests[index + 1 :]
                     break
         if self._out:
             self.flush()
         if server.unflushed:
             server.flush()
-        if self._paused and not self._ending:
-            self._transport.pause_reading()
+        if self.paused and not self._ending:
+            self.read(False)
         elif self._decoder.error is not None:
             raise self._decoder.error
 

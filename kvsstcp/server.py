@@ -9,25 +9,31 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvsstcp.auth import Certificate, Failures, ServerHandshake
+from kvsstcp.channel import Poller
 from kvsstcp.connection import Connection
 from kvsstcp.errors import ProtocolError, UsageError
 from kvsstcp.infofile import TOKEN_BYTES
 from kvsstcp.limits import DEFAULT_LIMITS, Limits
+from kvsstcp.listener import Listener
 from kvsstcp.local import LocalClient, Subscription
+from kvsstcp.sockets import tune
 from kvsstcp.store import Store
 
 if TYPE_CHECKING:
     import ssl
+
+    from kvsstcp.tls import TlsPipe
 
 
 class Server:
     """Serves one store on any number of listening sockets. All methods belong to the thread of one event loop.
 
     With `token` every connection must prove that it knows it before anything else; with `certificate`, too, all of it
-    goes through TLS. With neither, service is plain and open to whoever reaches the port.
+    goes through TLS. With neither, service is plain and open to whoever reaches the port. `alone`: the loop serves and has no other
+    work that could not wait for two milliseconds at a time, which makes small operations cheaper.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class Server:
         certificate: Certificate | None = None,
         limits: Limits = DEFAULT_LIMITS,
         logger: logging.Logger | None = None,
+        alone: bool = False,
     ):
         if token is not None and len(token) < TOKEN_BYTES:
             raise UsageError(f"a token has {TOKEN_BYTES} bytes at least, not {len(token)}")
@@ -48,16 +55,16 @@ class Server:
         self.on_down: Callable[[], None] | None = self._close_soon
         """Called when a client sends `down`; None ignores it (with a line in the log)."""
         self.held_bytes = 0
-        # One for all connections, since each empties it before the next one reads. A fresh buffer for every read, as the
-        # event loop would make it, costs three times as much as the read itself.
         self.receive_buffer = memoryview(bytearray(limits.receive_bytes))
         self.unflushed: list[Connection] = []
         self.log = logger or logging.getLogger("kvsstcp")
+        self._alone = alone
         self._token = token
         self._certificate = certificate
         self._tls: ssl.SSLContext | None = None
         self._binding = b""
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
+        self._poller: Poller | None = None
         self._connections: set[Connection] = set()
         self._unproven: dict[Connection, None] = {}
         self._failures = Failures(limits)
@@ -69,13 +76,12 @@ class Server:
     async def serve(self, sock: socket.socket, *, plain: bool = False) -> None:
         """Accept connections on a socket that is bound and listening; returns at once. The server owns the socket from
         now on. `plain` opens unauthenticated service on this socket, whatever the server has to keep secret."""
-        sock.setblocking(False)
         if not plain and self._certificate is not None and self._tls is None:
             self._prepare_tls(self._certificate)
-        loop = asyncio.get_running_loop()
-        factory = self._plain_connection if plain or self._token is None else self._guarded_connection
-        listener = await loop.create_server(factory, sock=sock, backlog=self.limits.listen_backlog)
-        self._listeners.append(listener)
+        if self._poller is None:
+            self._poller = Poller(self._alone)
+        arrived = self._plain_arrived if plain or self._token is None else self._guarded_arrived
+        self._listeners.append(Listener(sock, self.limits.listen_backlog, self._poller, arrived, self.log))
 
     async def close(self) -> None:
         """Close listeners and connections. Replies that are under way go out, for a bounded time. May be called
@@ -98,6 +104,8 @@ class Server:
                 for connection in list(self._connections):
                     connection.abort()
                 await self._gone.wait()
+        if self._poller is not None:
+            self._poller.close()
         self._closed.set()
 
     async def wait_closed(self) -> None:
@@ -199,17 +207,29 @@ class Server:
 
         return json_dump(self.store, self.limits) if as_json else pickle_dump(self.store, self.limits)
 
-    def _plain_connection(self) -> Connection:
-        return Connection(self, None, None)
+    def _plain_arrived(self, sock: socket.socket, where: Any) -> None:
+        self._arrived(sock, where, None, None)
 
-    def _guarded_connection(self) -> Connection:
+    def _guarded_arrived(self, sock: socket.socket, where: Any) -> None:
         assert self._token is not None
         if self._tls is None:
-            return Connection(self, ServerHandshake(self._token), None)
+            self._arrived(sock, where, ServerHandshake(self._token), None)
+            return
         from kvsstcp.tls import TlsPipe
 
         handshake = ServerHandshake(self._token, self._binding)
-        return Connection(self, handshake, TlsPipe(self._tls, server_side=True))
+        self._arrived(sock, where, handshake, TlsPipe(self._tls, server_side=True))
+
+    def _arrived(
+        self, sock: socket.socket, where: Any, handshake: ServerHandshake | None, tls: "TlsPipe | None"
+    ) -> None:
+        assert self._poller is not None
+        try:
+            tune(sock, self.limits)
+        except OSError:
+            sock.close()  # it left before it was greeted
+            return
+        Connection(self, sock, where, self._poller, handshake, tls).start()
 
     def _prepare_tls(self, certificate: Certificate) -> None:
         from kvsstcp.auth import certificate_binding, server_context

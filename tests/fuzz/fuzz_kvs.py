@@ -8,60 +8,102 @@ that is not a ProtocolError or UsageError, and any bound that does not hold.
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from kvsstcp import auth, wire
+from kvsstcp.channel import READ, WRITE
 from kvsstcp.connection import Connection
 from kvsstcp.errors import ProtocolError, UsageError
 from kvsstcp.infofile import Info, format_info, parse_info
 from kvsstcp.limits import Limits
 from kvsstcp.server import Server
 
-LIMITS = Limits(key_bytes=64, value_bytes=256, input_total_bytes=300, batch_bytes=200, monitors=4)
+LIMITS = Limits(
+    key_bytes=64, value_bytes=256, input_total_bytes=300, batch_bytes=200, monitors=4, output_bytes=500
+)
+# Replies are gathered up to batch_bytes, and one more; a dump may be such a one.
+MOST_AT_ONCE = 200 + 20_000
+LONGEST_PIECE = 4_096
 TOKEN = bytes(32)
 SILENT = logging.Logger("fuzz", level=logging.CRITICAL + 1)
 
 
-class FakeTransport:
-    """Counts what is written, and always has room."""
+class FakeSocket:
+    """A kernel's socket: tells of what came when it is as much as was asked for, and takes what it has room for."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
+        self.pending = bytearray()
+        self.least = 1
+        self.room = room
+        self.full = False
         self.closed = False
-        self.written = 0
+        self.taken = 0
 
-    def get_extra_info(self, name: str) -> None:
-        return None
+    def fileno(self) -> int:
+        return 3
 
-    def set_write_buffer_limits(self, high: int) -> None:
-        pass
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert not self.closed
+        self.least = value
 
-    def write(self, data: bytes) -> None:
+    def recv_into(self, buffer: memoryview) -> int:
+        assert not self.closed, "read after the end"
+        if not self.pending:
+            raise BlockingIOError
+        count = min(len(buffer), len(self.pending))
+        buffer[:count] = self.pending[:count]
+        del self.pending[:count]
+        return count
+
+    def send(self, data: bytes) -> int:
         assert not self.closed, "written to after the end"
-        self.written += len(data)
+        self.full = not self.full
+        if self.room and self.full:
+            raise BlockingIOError
+        count = min(len(data), self.room or len(data))
+        self.taken += count
+        return count
 
     def close(self) -> None:
+        assert not self.closed, "closed twice"
         self.closed = True
 
-    def abort(self) -> None:
-        self.closed = True
 
-    def is_reading(self) -> bool:
-        return not self.closed
+class FakePoller:
+    """Knows what one connection waits for."""
 
-    def pause_reading(self) -> None:
-        pass
+    def __init__(self) -> None:
+        self.mask = 0
+        self.ends: list[Callable[[], None]] = []
+        self.looks = False
 
-    def resume_reading(self) -> None:
-        pass
+    def watch(self, who: object, descriptor: int, before: int, mask: int) -> None:
+        assert before == self.mask and descriptor == 3
+        self.mask = mask
+
+    def expecting(self, who: object) -> None:
+        self.looks = True
+
+    def bury(self, action: Callable[[], None]) -> None:
+        self.ends.append(action)
 
 
 class FakeConnection(Connection):
-    """No event loop: nothing is done later."""
+    """No event loop: nothing is done later, and no mistake of ours is forgiven."""
+
+    fake: FakeSocket
 
     def _later(self, delay_s: float, action: object) -> None:
         pass
+
+    def _waiting_bytes(self) -> int:
+        return len(self.fake.pending)
+
+    def failed(self, error: Exception) -> None:
+        raise error
 
 
 def pieces(data: bytes, step: int) -> list[bytes]:
@@ -69,24 +111,54 @@ def pieces(data: bytes, step: int) -> list[bytes]:
 
 
 def serve(data: bytes, step: int, guarded: bool) -> None:
-    """A whole server connection beside one that waits: the store stays sound, the other gets no answer of ours."""
+    """A whole server connection whose socket takes little at a time: the store stays sound, and bounds hold."""
     server = Server(limits=LIMITS, logger=SILENT)
     server.on_down = None
+    sock, poller = FakeSocket(step % 4 * 40), FakePoller()
     handshake = auth.ServerHandshake(TOKEN) if guarded else None
-    connection = FakeConnection(server, handshake, None)
-    transport = FakeTransport()
-    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection = FakeConnection(server, sock, ("192.0.2.1", 7), poller, handshake, None)  # type: ignore[arg-type]
+    connection.fake = sock
+    connection.start()
     for piece in pieces(data, step):
-        if transport.closed:
+        if poller.ends:
             break
-        connection.get_buffer(-1)[: len(piece)] = piece
-        connection.buffer_updated(len(piece))
+        sock.pending += piece
+        turn(connection, sock, poller)
         server.store.check_invariants()
-        assert server.held_bytes <= LIMITS.input_total_bytes + step
+        assert server.held_bytes <= LIMITS.input_total_bytes + LONGEST_PIECE
         assert not guarded or server.store.counts.puts == 0
-    connection.connection_lost(None)
+    settle(connection, sock, poller)
+    if not poller.ends:
+        connection.abort()
+    for end in poller.ends:
+        end()
+    assert len(poller.ends) == 1 and sock.closed and poller.mask == 0
     server.store.check_invariants()
     assert server.held_bytes == 0 and not list(server.store.waiters()) and server.connection_count == 0
+
+
+def turn(connection: FakeConnection, sock: FakeSocket, poller: FakePoller) -> None:
+    """What the kernel would tell of, once."""
+    events = poller.mask & WRITE
+    if poller.mask & READ and len(sock.pending) >= sock.least:
+        events |= READ
+    if events:
+        connection.ready(events)
+    assert len(connection._kept) <= LIMITS.output_bytes + MOST_AT_ONCE, (
+        "more is kept for a slow reader than allowed"
+    )
+
+
+def settle(connection: FakeConnection, sock: FakeSocket, poller: FakePoller) -> None:
+    """Let it read and write all that it can: nothing that came may stay in the kernel."""
+    for _ in range(100_000):
+        waits = poller.mask & READ and sock.pending
+        if poller.ends or not (waits or poller.mask & WRITE):
+            return
+        turn(connection, sock, poller)
+        if poller.looks:
+            poller.looks = connection.keep_expecting()
+    raise AssertionError("it never comes to rest")
 
 
 def read_replies(data: bytes, step: int) -> None:
