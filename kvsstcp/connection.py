@@ -62,8 +62,8 @@ class Connection(Channel):
         self._store = server.store
         self._handshake = handshake
         self._tls = tls
-        # Guarded connections are those of our own clients, which send a request in one piece.
-        self._rhythm = Rhythm() if handshake is None else None
+        # Where there is other work, nothing may be kept waiting for the sake of a guess.
+        self._rhythm = Rhythm() if server.alone else None
         self._decoder = wire.RequestDecoder(server.limits)
         self._backlog: list[Request] = []
         self._out: list[bytes] = []
@@ -88,15 +88,12 @@ class Connection(Channel):
         if self._ending:
             return
         try:
-            if self._rhythm is not None:
-                asked = self._feed(bytes(data))
-                self.expect(self._rhythm.heard(len(data), asked))
-                return
             plain = bytes(data) if self._tls is None else self._decrypt(data)
             if self._handshake is not None:
                 plain = self._prove(plain)
-            if plain:
-                self._feed(plain)
+            asked = self._feed(plain) if plain else False
+            if self._rhythm is not None:
+                self.expect(self._rhythm.heard(len(data), asked))
         except ProtocolError as error:
             self.cut_off(error)
         if self._tls is not None and self._tls.ended:

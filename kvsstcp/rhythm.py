@@ -9,8 +9,8 @@ to look after connections that the kernel might keep waiting, and tell `missed`.
 _TRUST = 4
 # The same after a wrong guess, so that a client that varies what it sends is seldom kept waiting.
 _DISTRUST = 256
-# Longer bursts come in full packets: little is saved there, and the kernel's buffer has to hold them.
-_LONGEST_BYTES = 8_192
+# The kernel's buffer has to hold a whole one, with room to spare.
+_LONGEST_BYTES = 32_768
 
 
 class Rhythm:

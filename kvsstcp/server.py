@@ -58,7 +58,7 @@ class Server:
         self.receive_buffer = memoryview(bytearray(limits.receive_bytes))
         self.unflushed: list[Connection] = []
         self.log = logger or logging.getLogger("kvsstcp")
-        self._alone = alone
+        self.alone = alone
         self._token = token
         self._certificate = certificate
         self._tls: ssl.SSLContext | None = None
@@ -79,7 +79,7 @@ class Server:
         if not plain and self._certificate is not None and self._tls is None:
             self._prepare_tls(self._certificate)
         if self._poller is None:
-            self._poller = Poller(self._alone)
+            self._poller = Poller(self.alone)
         arrived = self._plain_arrived if plain or self._token is None else self._guarded_arrived
         self._listeners.append(Listener(sock, self.limits.listen_backlog, self._poller, arrived, self.log))
 

@@ -10,6 +10,9 @@ bytes.
     dump                                   FRAME(a pickle), for old clients only
     clos, down                             no reply: the connection, or the server, ends
 
+The operations of one connection are carried out in their order. What one connection has put is certain to be there for
+another only when the first has had a reply to something later.
+
 Old clients know no more than that. Added operations:
 
     take FRAME(key)    CODING FRAME(value) like get_, at once; ABSENT when there is nothing

@@ -69,6 +69,7 @@ def test_each_operation_of_the_blocking_client(info: Info) -> None:
         client.put("op", "é")
         client.put("op", json_value([1]))
         client.put("op", Value(b"PYPK", b"\x80\x04N."))
+        assert client.view("op").coding == b"PYPK"  # a reply says that all before it is done, for everybody
         assert other.view("op") == (b"PYPK", b"\x80\x04N."), "a pickle stays bytes"
         assert other.get("op") == text_value("é") and other.get("op").json() == [1]
         assert client.get("M").text() == "(b'put', b'op')"
