@@ -13,11 +13,13 @@ import pytest
 from disbatch_runs import Bench, processes_of, wait_until
 
 from disbatch.core.driver_events import EngineLost
+from disbatch.core.joining import Answer
 from disbatch.core.notable import RunEnd
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.hooks import HookLimits, Hooks
 from disbatch.runtime.observers import Watched
+from disbatch.runtime.steering import Steering
 
 KEEP = 'cat > "event.$DISBATCH_EVENT.$$"; mv "event.$DISBATCH_EVENT.$$" "$DISBATCH_EVENT.$$.json"'
 SNAPSHOT = RunSnapshot(1.0, 1, 1, 0, 0, 0, 2, "", "running", ())
@@ -44,15 +46,18 @@ def test_failure_barrier_and_end_are_told(bench: Bench) -> None:
 
 
 def test_lost_engine_is_told(bench: Bench) -> None:
-    os.mkfifo(bench.path / "gate")
-    run = bench.start_here(1, "--on-event", KEEP, tasks="touch running; read < gate\n")
+    run = bench.start_here(
+        1, "--on-event", KEEP, tasks="touch running; until [ -e gate ]; do sleep 0.02; done\n"
+    )
     run.until_exists("running")
     os.kill(run.engine_pids()[1], signal.SIGKILL)
-    result = run.end()
+    run.until(lambda: events(bench.path, "engine-lost"), "the loss is told")
+    bench.file("gate", "")
+    assert run.end().code == 0
     (lost,), (end,) = events(bench.path, "engine-lost"), events(bench.path, "end")
     assert (lost["engine"]["rank"], lost["engine"]["running"]) == (0, 1)
     assert "SIGKILL" in lost["engine"]["why"]
-    assert (end["exit_code"], end["tasks_left"]) == (result.code, True)
+    assert (end["exit_code"], end["done"], end["tasks_left"]) == (0, 1, False)
 
 
 def test_end_of_an_interrupted_run_is_told(bench: Bench) -> None:
@@ -102,8 +107,11 @@ class Listener:
         self.said: list[str] = []
         files = RunFiles(str(path / "run"), "", "job", "log")
         say = self.said.append
-        log = logging.getLogger("test")
-        self.watched = Watched(files, lambda: SNAPSHOT, lambda: SNAPSHOT, lambda: [], say, say, log)
+        log, steering = (
+            logging.getLogger("test"),
+            Steering(lambda event: None, lambda kind, name: Answer(True, "")),
+        )
+        self.watched = Watched(files, lambda: SNAPSHOT, lambda: SNAPSHOT, lambda: [], say, say, log, steering)
 
 
 def drive(path: Path, command: str, limits: HookLimits, count: int = 1) -> list[str]:
