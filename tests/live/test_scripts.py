@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from docs_blocks import blocks_of, make_programs, reader_environment, run_block
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "exampleTaskFiles"
@@ -241,16 +242,15 @@ def fenced(info: str) -> list[tuple[str, str]]:
 
 def test_readme_commands_do_what_the_readme_says(tmp_path: Path) -> None:
     """Each block runs in one folder, in order; the status lines shown are those that come out, but for times and ids."""
-    wrapper(tmp_path / "bin/disBatch", f'env PYTHONPATH="{ROOT}" "{sys.executable}" -m disbatch')
-    wrapper(tmp_path / "bin/python3", f'env PYTHONPATH="{ROOT}" "{sys.executable}"')
-    env = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    env = reader_environment(make_programs(tmp_path / "bin"), tmp_path)
     folder = tmp_path / "empty"
     folder.mkdir()
-    blocks = fenced("sh run")
-    assert len(blocks) >= 3
-    for _, script in blocks:
-        ended = run(["bash", "-euo", "pipefail", "-c", script], folder, env)
-        assert ended.returncode == 0, script + ended.stdout + ended.stderr
+    blocks = [block for block in blocks_of(README) if block.kind == "sh run"]
+    assert len(blocks) >= 6
+    said = [run_block(block, folder, env) for block in blocks]
+    assert any("2/2 slots busy" in text for text in said), "the picture of a run"
+    assert any("Advice" in text for text in said), "the report"
+    assert flags_and_codes(folder / "pool_status.txt") == [("    ", "0")] * 6
     ((name, shown),) = fenced("text status ")
     (tmp_path / "shown").write_text(shown)
     same = [0, 1, 2, 3, 6, 10, 11, 12, 13, 14]
