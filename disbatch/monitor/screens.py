@@ -44,10 +44,8 @@ class Box(ModalScreen[bool]):
     ]
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="box"):
-            with VerticalScroll(classes="box-scroll"):
-                yield Static("", classes="box-text")
-            yield Static("[@click=screen.close]esc  close[/]", classes="box-foot")
+        with Vertical(classes="box"), VerticalScroll(classes="box-scroll"):
+            yield Static("", classes="box-text")
 
     def on_mount(self) -> None:
         self.show()
@@ -58,7 +56,8 @@ class Box(ModalScreen[bool]):
     def show(self) -> None:
         """Draws its content, as it is now."""
         title, text = self.title_and_text()
-        self.query_one(".box", Vertical).border_title = title
+        box = self.query_one(".box", Vertical)
+        box.border_title, box.border_subtitle = title, "[@click=screen.close]esc: close[/]"
         self.query_one(".box-text", Static).update(text)
 
     def action_close(self) -> None:

@@ -26,6 +26,7 @@ from disbatch.monitor.tables import CONTEXTS, ENGINES, FAILURES, TABLES, TASKS, 
 from disbatch.monitor.words import ago, bars, count, rate
 
 TALL = 34  # lines from which on all tables are shown at once
+BESIDE = 6  # lines that a second table has to have to be worth it
 SILENT_S = 5.0  # without news for so long: say it
 TONES = {"": "", "good": "green", "bad": "bold red", "note": "yellow"}
 
@@ -38,6 +39,8 @@ STYLE = """
 #note.-shown { display: block; }
 #panes { height: 1fr; }
 Pane { height: 1fr; }
+Pane.-above { height: auto; }
+Pane.-below { border-top: solid $panel; border-title-color: $text-muted; }
 .-tall Pane { border-top: solid $panel; border-title-color: $text-muted; }
 .-tall Pane:focus { border-top: solid $accent; border-title-color: $text; }
 .-tall #engines { height: auto; max-height: 35%; } .-tall #contexts { height: auto; max-height: 20%; }
@@ -48,7 +51,6 @@ Box, Question { align: center middle; }
 .box { width: 90%; max-width: 100; height: auto; max-height: 90%; border: round $accent; background: $surface; padding: 0 1; }
 .box-scroll { height: auto; max-height: 100%; }
 .box-text { height: auto; }
-.box-foot { height: 1; color: $text-muted; }
 .question { width: 60; padding: 1 2; border: round $error; }
 .buttons { height: 3; margin-top: 1; align-horizontal: center; }
 .buttons Button { margin: 0 2; }
@@ -142,6 +144,7 @@ class Monitor(App[str]):
         self._draw_pace(s)
         for pane in self.main.query(Pane):
             pane.show(s)
+        self._show_panes()
         self._draw_tabs()
         if isinstance(self.screen, Details):
             self.screen.show()
@@ -235,9 +238,19 @@ class Monitor(App[str]):
         return self.screen_stack[0]
 
     def _show_panes(self) -> None:
-        """On a tall screen all tables, else the chosen one."""
+        """On a tall screen all tables. Else the chosen one, and what it leaves free is for the one that says most."""
+        tall = self.main.has_class("-tall")
+        beside = self._beside()
         for pane in self.main.query(Pane):
-            pane.display = self.main.has_class("-tall") or pane.table is self._chosen
+            pane.display = tall or pane.table in (self._chosen, beside)
+            pane.set_class(not tall and pane.table is self._chosen and beside is not None, "-above")
+            pane.set_class(not tall and pane.table is beside, "-below")
+
+    def _beside(self) -> Table | None:
+        """The table below the chosen one on a screen that is not tall, where there is room for some of its rows."""
+        rows = len(self._pane(self._chosen).arranged.rows)
+        free = self.main.query_one("#panes").size.height - rows - 2
+        return (FAILURES if self._chosen is TASKS else TASKS) if free >= BESIDE else None
 
     def action_step(self, by: int) -> None:
         if len(self.screen_stack) > 1:

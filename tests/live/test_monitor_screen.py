@@ -20,6 +20,7 @@ from monitor_builders import context, engine, running, snapshot
 
 DEADLINE_S = 10.0
 SMALL, LARGE = (80, 24), (200, 60)
+MANY = tuple(engine(n) for n in range(15))  # as many as fill the table of a small screen
 
 
 class Bed:
@@ -99,11 +100,9 @@ def test_the_state_of_the_run_is_on_every_screen(size: tuple[int, int]) -> None:
 
 def test_80_by_24_shows_one_table_and_its_keys() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.seen()
-        await bed.until(
-            "node01", "8/8 slots busy", "72 waiting", "2.0/s", "0:40 left", "Load", "q Quit", "? Help"
-        )
-        assert "run 27" not in bed.text()
+        bed.seen(engines=MANY)
+        figures = ("8/8 slots busy", "72 waiting", "2.0/s", "0:40 left")
+        await bed.until("node01", *figures, "Load", "q Quit", "? Help", without="run 27")
         for key, part in (("2", "run 27"), ("3", "SIGKILL"), ("4", "Limit"), ("1", "Load")):
             await bed.pilot.press(key)
             await bed.until(part)
@@ -123,9 +122,25 @@ def test_a_large_screen_shows_all_of_it() -> None:
     on_screen(scenario, LARGE)
 
 
-def test_the_size_changes() -> None:
+def test_what_a_short_table_leaves_free_is_for_another_one() -> None:
     async def scenario(bed: Bed) -> None:
         bed.seen()
+        await bed.until("node01", "run 27", without="SIGKILL")
+        assert bed.line("node01") < bed.line("run 27")
+        await bed.pilot.press("2")
+        await bed.until("run 27", without="Heard")
+        await bed.pilot.press("4")
+        await bed.until("Limit", "run 27", without="Heard")
+        bed.seen(engines=MANY)
+        await bed.pilot.press("1")
+        await bed.until("node14", without="run 27")
+
+    on_screen(scenario)
+
+
+def test_the_size_changes() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen(engines=MANY)
         await bed.until("node01", without="run 27")
         await bed.pilot.resize_terminal(*LARGE)
         await bed.until("node01", "run 27", "SIGKILL", "Limit", "Memory")
