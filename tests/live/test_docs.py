@@ -29,6 +29,7 @@ SHOWN_ONLY: dict[str, dict[str, str]] = {
     "resources.md": {"--gres=gpu:4": "tests/cluster/test_cluster_gpus.py, with the GPUs that a test bed has"},
     "mail.md": {"--mailTo": "tests/live/test_run_mail.py, which has a mail server"},
     "monitoring.md": {
+        "--mon ": "tests/live/test_monitor_command.py, in a real terminal",
         "localhost:4 -w Tasks": "tests/live/test_run_web.py, and tests/cluster/test_web_page.py in a browser",
         "ssh -L 8000": "such hosts do not exist",
         "picture": "tests/live/test_run_web.py asks for it",
