@@ -172,3 +172,14 @@ def test_a_job_that_joined_a_run_drains_alone_and_the_next_goes_on(slurm: SlurmB
     assert run.end(60).code == 0, run.logs()
     slurm.wait_job(second, "COMPLETED", seconds=40)
     assert times_done(bench, 60) == [1] * 60
+
+
+def test_a_node_that_dies_costs_a_job_with_no_kill_only_that_node(own_slurm: SlurmBed, bench: Bench) -> None:
+    bench.file("Tasks", "echo >> $SLURMD_NODENAME.begun; [ $SLURMD_NODENAME = node1 ] || sleep 1000\n" * 3)
+    command = PROGRAM + " --lease 3 -p run Tasks"
+    job = own_slurm.sbatch("--no-kill", "-N2", "-n2", script=ENVIRONMENT + "exec " + command, cwd=bench.path)
+    own_slurm.wait((bench.path / "node2.begun").exists, "a task runs on node2", 40)
+    own_slurm.crash("node2")
+    own_slurm.wait(lambda: "tasks finished" in output(bench, job), "the run has ended", 60)
+    assert bench.done() == [0, 1, 2] and {row.node for row in bench.rows()} == {"node1"}
+    assert "the engine on node2 was lost with 1 task running" in output(bench, job)
