@@ -14,15 +14,14 @@ def no_longer_needed(fleet: Fleet, ledger: Ledger) -> list[Engine]:
     None while any task might still be handed out: one that is READY, held by an engine ahead of its slots (it can be
     recalled), or held by an engine that leaves or is not heard of (it may come back).
     """
-    if ledger.ready or not ledger.entries or not any(e.retires for e in fleet.engines.values()):
+    if ledger.ready or not ledger.entries:
         return []
+    idle: list[Engine] = []
     for engine in fleet.engines.values():
-        if engine.held and (engine.state is not EngineState.RUNNING or engine.stop):
-            return []
-        if len(engine.held) > engine.slots or engine.recalled:
-            return []
-    return [e for e in fleet.engines.values() if e.retires and _idle(e)]
-
-
-def _idle(engine: Engine) -> bool:
-    return engine.state is EngineState.RUNNING and not engine.stop and not engine.held
+        stays = engine.state is EngineState.RUNNING and not engine.stop
+        if engine.held:
+            if not stays or engine.recalled or len(engine.held) > engine.slots:
+                return []
+        elif stays and engine.retires:
+            idle.append(engine)
+    return idle
