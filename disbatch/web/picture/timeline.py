@@ -10,8 +10,8 @@ from disbatch.web.picture.lanes import Lanes
 
 KEPT_BARS = 10_000  # what a browser draws in a few milliseconds, and a newcomer is sent at once
 MOST_NODES = 64  # shown: more rows than that nobody can look at
-DENSE = 500  # rows in one go, beyond which short neighbours are drawn as one
-SHORT_S = 0.25  # a neighbour this short is not seen alone in a window of minutes
+DENSE = 150  # rows in one go, beyond which short neighbours are drawn as one: it is quicker, too
+SHORT_S = 0.1  # a neighbour this short is a few pixels wide where half a minute is shown
 GAP_S = 0.05  # between neighbours that are drawn as one
 LONGEST_MERGED_S = 1.0
 LABEL_CHARS = 60
