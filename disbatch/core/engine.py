@@ -305,7 +305,7 @@ class EngineCore:
     def _term(self, now: float, event: TermCame) -> None:
         self._termed = True
         if self.phase in (Phase.JOINING, Phase.SETTING_UP, Phase.WORKING, Phase.ENDING):
-            self._why = "it was sent SIGTERM"
+            self._why = event.why
             self._resolve_doubt(meant_for_all=True)
             self._order_to_stop("kill")
             self._go_on(now)

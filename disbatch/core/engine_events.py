@@ -39,7 +39,10 @@ class TimerRang(NamedTuple):
 
 
 class TermCame(NamedTuple):
-    """The engine itself was sent SIGTERM: the job is ending, or somebody wants this node back."""
+    """The engine itself has to go: it was sent SIGTERM, as the job is ending or somebody wants this node back, or whoever
+    launched it is gone."""
+
+    why: str = "it was sent SIGTERM"
 
 
 class Tick(NamedTuple):

@@ -129,6 +129,7 @@ class DriverShell:
         if drain_before_s is not None:
             event = DrainCame(drain_before_s)
             self._job_end = JobEnd(os.environ, drain_before_s, lambda: self._happened(event), log.info)
+        self._feeds = False  # before all engines are known, a list could end with nobody to run it
         self._disk_fails = False
         self._total: int | None = None
         self._counting = False
@@ -178,6 +179,7 @@ class DriverShell:
             self._launches.adopt(launched)
         for order in orders:
             self._launches.order(order)
+        self._feeds = True
         self._feeder.start()
         if self._job_end:
             self._job_end.start()
@@ -282,7 +284,7 @@ class DriverShell:
         now = Instant(time.monotonic(), time.time())
         for effect in self._core.handle(now, event):
             self._carry_out(effect)
-        if self._core.wants:
+        if self._core.wants and self._feeds:
             self._feeder.feed()
 
     def _exited(self, rank: int, why: str) -> None:

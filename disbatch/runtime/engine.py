@@ -63,7 +63,7 @@ LIFELINE_MARK = b"\0"  # behind the certificate, which is text
 class EngineStart:
     """All that an engine is told when it is started. `token` never leaves memory.
 
-    `lifeline_fd` is the reading end of a pipe whose end of file says that the driver is gone, whoever serves the KVS.
+    `lifeline_fd` is the reading end of a pipe whose end of file says that whoever launched it is gone: driver or context.
     When `certificate` is None, the pipe brings it, in PEM, once it is made (empty: there is none).
     """
 
@@ -162,7 +162,7 @@ class EngineShell:
         certificate = start.certificate
         if certificate is None:
             certificate = _read_certificate(start.lifeline_fd)
-        self._loop.add_reader(start.lifeline_fd, self._end, "the driver is gone", 3)
+        self._loop.add_reader(start.lifeline_fd, self._launcher_gone)
         self._up = up_key(start.facts.did)
         lease_s = start.config.lease_s
         line = DriverLine(start.addresses, start.token, certificate or None, lease_s, self._log)
@@ -274,6 +274,14 @@ class EngineShell:
         self._spawner.forget()
         kill_descendants()
         self._table.forget()
+
+    def _launcher_gone(self) -> None:
+        """The end of the lifeline. Where the driver itself still listens, it was a context that died: it is told."""
+        self._loop.remove_reader(self._start.lifeline_fd)
+        if self._client is None:
+            self._end("the driver is gone", 3)
+        else:
+            self._happened(TermCame("whoever launched it is gone"))
 
     def _short(self, text: str) -> None:
         """Something is missing here that tasks need: for the log, and for the user, with the next message."""

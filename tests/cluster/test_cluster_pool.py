@@ -1,8 +1,10 @@
 """A pool that changes, on several hosts: contexts by ssh and as Slurm jobs, into runs that wait for them."""
 
+import os
+import signal
 from collections import Counter
 
-from disbatch_runs import Bench, Run
+from disbatch_runs import Bench, Run, children, processes_of, wait_until
 from slurmbed import SlurmBed
 from sshbed import SshBed
 
@@ -22,18 +24,21 @@ def nodes_used(bench: Bench) -> Counter[str]:
 
 def test_hosts_join_by_ssh_and_leave_when_they_are_told(ssh_bed: SshBed, bench: Bench) -> None:
     env = {"PATH": ssh_bed.search_path()}
-    run = start_empty(bench, TASK * 12 + "until [ -e go ]; do sleep 0.05; done\n", env)
+    waiting = "hostname > $DISBATCH_TASKID.host; until [ -e go ]; do sleep 0.05; done\n"
+    run = start_empty(bench, waiting * 4 + TASK * 4, env)
     night = bench.start("-s", "nodea:2", "-l", "NIGHT", program=SCRIPT, env=env)
-    run.until(lambda: len(bench.rows()) >= 2, "nodea works")
+    run.until_exists("0.host", "1.host")
     day = bench.start("-s", "nodeb:1,nodec:1", "-l", "DAY", program=SCRIPT, env=env)
-    run.until(lambda: {"nodeb", "nodec"} <= set(nodes_used(bench)), "the others work too")
+    run.until_exists("2.host", "3.host")
     assert bench.run("--stop-context", "NIGHT", program=SCRIPT).code == 0
-    assert night.end().code == 0
-    run.until(lambda: len(bench.rows()) == 12, "the others do the rest")
     bench.file("go", "")
+    assert night.end().code == 0
     assert run.end().code == 0 and day.end().code == 0
-    for row in bench.rows()[:12]:
-        assert bench.read(f"{row.task_id}.host").strip() == row.node
+    used = {row.task_id: row.node for row in bench.rows()}
+    assert {used[0], used[1]} == {"nodea"} and {used[2], used[3]} == {"nodeb", "nodec"}
+    assert {used[n] for n in range(4, 8)} <= {"nodeb", "nodec"}
+    for task_id, node in used.items():
+        assert bench.read(f"{task_id}.host").strip() == node
 
 
 def test_the_script_joins_from_another_host(ssh_bed: SshBed, bench: Bench) -> None:
@@ -55,6 +60,21 @@ def test_a_host_that_does_not_exist_ends_its_context_alone(ssh_bed: SshBed, benc
     assert "no engine could be started on nowhere" in run.err()
     assert bench.run("-s", "nodea:1", program=SCRIPT, env=env).code == 0
     assert run.end().code == 0
+
+
+def test_a_context_process_that_is_killed_takes_its_engines_with_it(ssh_bed: SshBed, bench: Bench) -> None:
+    env = {"PATH": ssh_bed.search_path()}
+    tasks = "touch $DISBATCH_ENGINE_RANK.on; [ $DISBATCH_ENGINE_RANK != 0 ] || sleep 100\n"
+    run = start_empty(bench, tasks, env)
+    context = bench.start("-s", "nodea:1", program=SCRIPT, env=env)
+    run.until_exists("0.on")
+    assert children(context.pid)
+    os.kill(context.pid, signal.SIGKILL)
+    second = bench.start("-s", "nodeb:1", program=SCRIPT, env=env)
+    assert run.end().code == 0 and second.end().code == 0
+    assert nodes_used(bench) == {"nodeb": 1}
+    # while the hosts are there: an ssh whose host vanishes with its network hears nothing of the end
+    wait_until(lambda: not processes_of(str(bench.path)), "nothing is left, here or there", seconds=10)
 
 
 # ---- Slurm
