@@ -45,5 +45,6 @@ class Books:
                 del engine.held[task_id]
                 engine.context.charged -= 1
                 engine.recalled.pop(task_id, None)
+                engine.kept.discard(task_id)
             if entry is not None:
                 self.ledger.give_back(entry)

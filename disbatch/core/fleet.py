@@ -64,6 +64,7 @@ class Engine:
         "heard_s",
         "held",
         "hope_until",
+        "kept",
         "launched_at",
         "means",
         "node",
@@ -82,6 +83,7 @@ class Engine:
         "stop",
         "stop_sent",
         "sweeping",
+        "swept_at",
         "unwritten",
         "vitals",
     )
@@ -102,6 +104,9 @@ class Engine:
         self.acked = 0  # highest report number that is on disk
         self.ack_due = False
         self.recalled: dict[int, int] = {}  # of `held`: asked back, not answered
+        self.kept: set[int] = (
+            set()
+        )  # of `held`: asked back, and not given, as they had been started: not asked again
         self.recall_seq = 0  # seq of the message that asked
         self.seq = 0
         self.echo = 0.0  # its own time, as it last told it
@@ -112,6 +117,7 @@ class Engine:
         self.hope_until = 0.0  # once lost: until then its process may come back with a new session
         self.launched_at = 0.0
         self.sweeping = False  # once lost: its node is being asked to kill what is left
+        self.swept_at = 0.0  # when that was ordered last
         self.exited = False  # its launcher is gone
         self.ours = False  # started by this process, which can start another one in its place
         self.set_up = False  # has the per-engine commands
@@ -179,6 +185,7 @@ class Fleet:
         # what was said on the connection before may have been lost with it
         engine.set_up, engine.stop_sent = False, ""
         engine.recalled.clear()
+        engine.kept.clear()
         self.by_sid[hello.sid] = engine
         if engine.state is EngineState.STARTING:
             engine.move(EngineState.RUNNING)
@@ -205,6 +212,14 @@ class Fleet:
     def slots(self) -> int:
         return sum(e.slots for e in self.engines.values() if e.state not in GONE)
 
+    @staticmethod
+    def _ahead(e: Engine) -> list[tuple[int, int]]:
+        """What an engine holds and has not started, as far as is known: it starts things in the order in which it got
+        them, so behind its slots, and behind what it has kept when it was asked."""
+        held = [each for each in e.held.items() if each[0] not in e.recalled]
+        started = max((place + 1 for place, each in enumerate(held) if each[0] in e.kept), default=0)
+        return held[max(e.slots, started) :]
+
     def recalls(self) -> list[tuple[Engine, list[tuple[int, int]]]]:
         """What to ask back, for a moment when nothing is READY: as much as free slots elsewhere can use of what others
         hold beyond their own slots, in the order of the list. What has been started meanwhile just stays."""
@@ -214,11 +229,11 @@ class Fleet:
         free -= sum(len(e.recalled) for e in self.engines.values())
         asked = []
         for e in self.engines.values():
-            ahead = len(e.held) - len(e.recalled) - e.slots
-            if free <= 0 or ahead <= 0 or e.state is not EngineState.RUNNING:
+            if free <= 0 or len(e.held) <= e.slots or e.state is not EngineState.RUNNING:
                 continue
-            waiting = [held for held in e.held.items() if held[0] not in e.recalled][e.slots :]
-            wanted = waiting[: min(free, ahead)]
+            wanted = self._ahead(e)[:free]
+            if not wanted:
+                continue
             e.recalled.update(wanted)
             free -= len(wanted)
             asked.append((e, wanted))

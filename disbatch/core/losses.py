@@ -99,8 +99,11 @@ class Losses:
             self._release(now, engine)
         else:
             self._lingering[engine.sid] = engine
-            engine.sweeping = True
-            self._outbox.add(Sweep(engine.rank, engine.sid))
+            self._sweep(now, engine)
+
+    def _sweep(self, now: Instant, engine: Engine) -> None:
+        engine.sweeping, engine.swept_at = True, now.mono_s
+        self._outbox.add(Sweep(engine.rank, engine.sid))
 
     def returned(self, now: Instant, old: Engine) -> None:
         """The engine itself has begun another session: it has killed all that was of this one."""
@@ -152,12 +155,23 @@ class Losses:
         self._last_tick = now.mono_s
         if now.mono_s >= self._patience_until:
             for engine in [*self._books.fleet.by_sid.values()]:
-                if engine.state not in GONE and engine.promise <= now.mono_s:
+                if engine.state not in GONE and self._over_there(now, engine):
                     self.lose(now, engine, f"no word from it for {lease_s:g} s (--lease)", killed=False)
         for engine in [*self._lingering.values()]:
             if engine.promise + (SWEEP_S if engine.sweeping else 0.0) <= now.mono_s:
                 self._release(now, engine)
+            elif (
+                not engine.sweeping and self._over_there(now, engine) and engine.swept_at < self._end(engine)
+            ):
+                self._sweep(now, engine)  # what could not be done at once may be possible by now
         self._launch_again(now)
+
+    def _end(self, engine: Engine) -> float:
+        """When the engine itself, whatever it has heard from us, holds its lease as over."""
+        return engine.promise - margin_s(self._policy.lease_s)
+
+    def _over_there(self, now: Instant, engine: Engine) -> bool:
+        return self._end(engine) <= now.mono_s
 
     def _launch_again(self, now: Instant) -> None:
         due = [engine for at_s, engine in self._again if at_s <= now.mono_s]

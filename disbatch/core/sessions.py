@@ -55,7 +55,7 @@ class Sessions:
             self._hello(now, message)
             return
         engine = self._books.fleet.by_sid.get(message.sid)
-        if engine is None or engine.ep != message.ep or message.t < engine.echo:
+        if engine is None or message.t < engine.echo:  # an older one, of this connection or the last
             self._outbox.note(
                 f"dropped a message of session {message.sid}, connection {message.ep}: not a current one"
             )
@@ -69,7 +69,8 @@ class Sessions:
         self._take_reports(engine, message.reports)
         self._returned(engine, message.returned)
         if message.answers >= engine.recall_seq:
-            engine.recalled.clear()  # what was not given back had been started
+            engine.kept.update(engine.recalled)  # what was not given back had been started
+            engine.recalled.clear()
         if message.note:
             self._outbox.say(f"{engine.node}: {message.note}", level="warning")
         if message.bye:
@@ -148,6 +149,7 @@ class Sessions:
         if context.finished == context.task_limit:
             self._run.limit_reached(context)
         engine.recalled.pop(report.task_id, None)
+        engine.kept.discard(report.task_id)
         engine.finished += 1
         self._books.recorder.ended(entry.task, engine, report)
         if failed:

@@ -19,7 +19,8 @@ from disbatch.runtime.launches import LaunchOrder
 from disbatch.runtime.remote import program_root
 from disbatch.runtime.sweep import session_id, sweep, sweep_argv
 
-SWEEP_S = 10.0  # a node that has not answered by then is not there
+SWEEP_S = 10.0  # a node that has not answered by then is not there; with a short lease, after a quarter of it
+SWEEP_MIN_S = 2.0
 
 
 class Rescue:
@@ -95,6 +96,7 @@ class Rescue:
         scheduler = self._context.scheduler
         argv = scheduler.launch_argv(node, self._facts.folder, sweep_argv(session, program_root()))
         environ = scheduler.launch_environ(os.environ, self._context.launcher_environ)
+        seconds = min(SWEEP_S, max(SWEEP_MIN_S, self._facts.lease_s / 4))
         nothing = asyncio.subprocess.DEVNULL
         try:
             process = await asyncio.create_subprocess_exec(
@@ -104,7 +106,7 @@ class Rescue:
             self._log.warning("cannot start %s: %s", argv[0], error)
             return False
         try:
-            return await asyncio.wait_for(process.wait(), SWEEP_S) == 0
+            return await asyncio.wait_for(process.wait(), seconds) == 0
         except TimeoutError:
             return False
         finally:

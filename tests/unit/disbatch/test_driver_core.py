@@ -596,9 +596,12 @@ def test_what_comes_over_an_older_connection_is_dropped_whole() -> None:
     d = Driver()
     d.engine()
     d.lists(task(0), task(1))
+    d.now_s = 1.0
     d.hello(demand=1, held=((0, 1),))
     report = d.report(0, 0)
+    d.now_s = 0.5  # the engine's own time, when it said that
     d.up(demand=50, reports=(report,), ep=1)
+    d.now_s = 1.0
     assert d.rows == [] and d.core.fleet.engines[0].demand == 1
     d.up(demand=1, reports=(report,))
     assert len(d.rows) == 1

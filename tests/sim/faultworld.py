@@ -1,0 +1,151 @@
+"""Where the simulated faults happen: virtual time, the processes of all nodes, and the rules that no fault may break.
+
+Nothing here knows a driver or an engine core. What is alive is what really runs on a node, whoever believes what.
+"""
+
+import heapq
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+from disbatch.core.engine_events import NO_SLOT, Job
+from disbatch.core.model import LOST, Barrier, Item, Task
+from disbatch.core.status import StatusRecord
+
+EPOCH_S = 1_700_000_000.0
+MAX_EVENTS = 60_000  # a run that needs more has stopped getting anywhere
+
+
+class Broken(AssertionError):
+    """A rule was broken; the text says which, and when."""
+
+
+class Process:
+    """One task or per-engine command that was started somewhere. It runs until it ends or is killed."""
+
+    __slots__ = ("alive", "code", "job", "node", "number", "slot", "start_s")
+
+    def __init__(self, number: int, node: str, slot: int, job: Job, start_s: float) -> None:
+        self.number = number
+        self.node = node
+        self.slot = slot
+        self.job = job
+        self.start_s = start_s
+        self.alive = True
+        self.code: int | None = None  # once it has ended by itself
+
+
+class World:
+    def __init__(self, seed: int, items: list[Item]) -> None:
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.events = 0
+        self.trace: list[str] = []  # what was done to whom, for people and for comparing two runs
+        self.items = items
+        self.tasks = {item.task_id for item in items if isinstance(item, Task)}
+        self.barriers = [item.task_id for item in items if isinstance(item, Barrier)]
+        self.processes: dict[int, Process] = {}
+        self.file: list[StatusRecord] = []  # all status files of the run and its resumptions, line by line
+        self.done: set[int] = set()  # tasks that have a line which says that they ended
+        self.met: set[int] = set()  # barriers on file
+        self.given_up: set[int] = set()  # tasks whose only line says that their engines were lost
+        self.counts: Counter[str] = Counter()
+        self._running: dict[int, Process] = {}  # by task id
+        self._per_node: dict[str, int] = defaultdict(int)
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._tie = 0
+
+    # -- time
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        self.at(self.now + max(0.0, seconds), action)
+
+    def at(self, moment: float, action: Callable[[], None]) -> None:
+        """Two things of one moment happen in the order in which they were announced."""
+        self._tie += 1
+        heapq.heappush(self._heap, (moment, self._tie, action))
+
+    def step(self) -> None:
+        if not self._heap:
+            raise Broken("nothing will ever happen again, and the run is not over")
+        self.events += 1
+        if self.events > MAX_EVENTS:
+            raise Broken(f"no end after {MAX_EVENTS} events")
+        self.now, _, action = heapq.heappop(self._heap)
+        action()
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def note(self, text: str) -> None:
+        self.trace.append(f"{self.now:10.4f} {text}")
+
+    # -- processes
+
+    def start(self, node: str, slots: int, slot: int, job: Job) -> Process:
+        """A process begins. Raises Broken when that is against the rules."""
+        process = Process(len(self.processes) + 1, node, slot, job, self.now)
+        self.processes[process.number] = process
+        if job.kind != "T":
+            return process
+        task_id = job.task_id
+        twin = self._running.get(task_id)
+        if twin is not None:
+            raise Broken(
+                f"task {task_id} starts on {node} while it runs on {twin.node} (since {twin.start_s:.3f})"
+            )
+        if task_id in self.done:
+            raise Broken(f"task {task_id} starts on {node} after it was recorded")
+        for barrier in self.barriers:
+            if barrier < task_id and barrier not in self.met:
+                raise Broken(f"task {task_id} starts before barrier {barrier} was met")
+        if slot == NO_SLOT or not 0 <= slot < slots:
+            raise Broken(f"task {task_id} starts in slot {slot} of {slots}")
+        self._running[task_id] = process
+        self._per_node[node] += 1
+        if self._per_node[node] > slots:
+            raise Broken(f"{node} has {slots} slots and runs {self._per_node[node]} tasks")
+        return process
+
+    def end(self, process: Process, code: int | None) -> None:
+        """It ends by itself, with a code, or is killed (None)."""
+        if not process.alive:
+            return
+        process.alive = False
+        process.code = code
+        if process.job.kind == "T":
+            del self._running[process.job.task_id]
+            self._per_node[process.node] -= 1
+
+    @property
+    def anything_runs(self) -> bool:
+        return bool(self._running)
+
+    # -- the status file
+
+    def write(self, row: StatusRecord) -> None:
+        """A line is on disk. Raises Broken when it tells what was not so."""
+        self.file.append(row)
+        if row.flags[0] in "BC":
+            missing = [
+                t for t in self.tasks if t < row.task_id and t not in self.done and t not in self.given_up
+            ]
+            if missing:
+                raise Broken(f"barrier {row.task_id} is met while {missing[:3]} have no line")
+            self.met.add(row.task_id)
+            return
+        if row.flags[3] == "P":
+            return
+        if row.returncode == LOST:
+            self.counts["given up"] += 1
+            if row.task_id in self._running:
+                raise Broken(f"task {row.task_id} is given up while it runs")
+            self.given_up.add(row.task_id)
+            return
+        process = self.processes[row.pid]
+        if process.job.task_id != row.task_id or process.code != row.returncode:
+            raise Broken(f"the line of task {row.task_id} is not how process {row.pid} ended: {process.code}")
+        if row.task_id in self.done:
+            raise Broken(f"task {row.task_id} has two lines")
+        self.done.add(row.task_id)
+        self.given_up.discard(row.task_id)

@@ -1,0 +1,106 @@
+"""Runs under faults, on a virtual clock: thousands of seeds, and proof that the simulation sees what it should."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mutants
+import pytest
+from faulthouse import FaultHouse
+from faultworld import Broken
+
+SECONDS = float(os.environ.get("DISBATCH_SIM_SECONDS", "8"))
+AT_LEAST = 100  # a machine that does not get so far says nothing
+
+
+def test_thousands_of_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    """For a fixed time: as many as this machine does. Long runs: long_run.py."""
+    end = time.monotonic() + SECONDS
+    seed = events = drivers = 0
+    while time.monotonic() < end or seed < AT_LEAST:
+        house = FaultHouse(seed)
+        events += house.run().events
+        drivers += len(house.drivers)
+        seed += 1
+    with capsys.disabled():
+        print(f"\n[fault simulation: {seed} seeds, {drivers} drivers, {events} events] ", end="")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_without_faults_everything_is_started_once_and_no_engine_is_lost(seed: int) -> None:
+    house = FaultHouse(seed, calm=True)
+    world = house.run()
+    tasks = [p for p in world.processes.values() if p.job.kind == "T"]
+    assert len(tasks) == len(world.tasks) and len(house.drivers) == 1
+    assert world.given_up == set() and not house.driver.core.sessions.losses._lost_sids
+
+
+def fingerprint(seeds: range) -> str:
+    """Of all that was done and written in these runs."""
+    whole = hashlib.sha256()
+    for seed in seeds:
+        house = FaultHouse(seed)
+        world = house.run()
+        whole.update("\n".join(world.trace).encode() + repr(world.file).encode() + repr(world.now).encode())
+    return whole.hexdigest()
+
+
+def test_a_seed_is_the_same_run_whatever_the_hash_seed() -> None:
+    code = "import test_faults; print(test_faults.fingerprint(range(25)))"
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": number, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for number in ("0", "1", "4711")
+    }
+    assert found == {fingerprint(range(25))}
+
+
+def test_the_faults_really_happen() -> None:
+    houses = [FaultHouse(seed) for seed in range(120)]
+    for house in houses:
+        house.run()
+    counts = sum((house.world.counts for house in houses), start=houses[0].world.counts.copy())
+    for fault in ("break_connection", "cut", "kill_both", "freeze_engine", "kill_driver", "guard's deadline"):
+        assert counts[fault] > 0, fault
+    assert any(len(house.drivers) > 2 for house in houses)
+    lost = [p for h in houses for p in h.world.processes.values() if p.job.kind == "T" and p.code is None]
+    assert len(lost) > 100  # attempts that were killed
+
+
+QUICK = {
+    mutants.no_sweep: 200,
+    mutants.no_lease_check: 600,
+    mutants.no_age_at_driver: 200,
+    mutants.no_epoch_at_driver: 200,
+    mutants.no_acknowledgement: 200,
+    mutants.repeated_messages_taken: 200,
+    mutants.recall_gives_all: 200,
+    mutants.barrier_not_counted: 50,
+}
+
+
+@pytest.mark.parametrize("mutant", QUICK, ids=lambda mutant: mutant.__name__)
+def test_a_guard_that_is_taken_away_is_missed(mutant) -> None:  # type: ignore[no-untyped-def]
+    """The slower ones: mutants.py, which prints the whole table."""
+    assert mutants.seeds_needed(mutant, QUICK[mutant]) is not None
+
+
+def test_the_rules_are_whole_again_after_a_mutant() -> None:
+    assert mutants.seeds_needed(mutants.no_sweep, 200) is not None
+    for seed in range(20):
+        FaultHouse(seed).run()
+
+
+def test_a_broken_rule_names_its_seed() -> None:
+    with mutants.barrier_not_counted(), pytest.raises(Broken, match=r"seed \d+ at"):
+        for seed in range(50):
+            FaultHouse(seed).run()
