@@ -24,6 +24,8 @@ _STAY_S = 0.02
 _LINGER_S = 0.005
 # How often it is looked whether the kernel keeps something back, see `Channel.expect`.
 _PATROL_S = 0.005
+# After so many looks at a connection on which nothing moves it expects nothing any more: idle ones cost nothing.
+_LOOKS = 20
 
 
 class Watched(Protocol):
@@ -127,6 +129,7 @@ class Channel:
         "_error",
         "_kept",
         "_least",
+        "_looks",
         "_mask",
         "_moved",
         "_output_bytes",
@@ -152,6 +155,7 @@ class Channel:
         self._mask = 0
         self._error: OSError | None = None
         self._least = 1
+        self._looks = 0
         self._moved = False
         self.paused = False
         self.closing = False
@@ -233,14 +237,20 @@ class Channel:
     # What the poller calls.
 
     def keep_expecting(self) -> bool:
-        """Whether to look again: false when nothing has come since the last look, and from now on any byte will do."""
-        moved, self._moved = self._moved, False
-        if not moved and self._least > 1 and not self.closing:
+        """Whether to look again: false when for some time nothing has come, and from now on any byte will do."""
+        if self.closing or self._least == 1:
+            return False
+        if self._moved:
+            self._moved, self._looks = False, 0
+        elif self._mask & READ and self._waiting_bytes():
             self.expect(1)
-            if self._mask & READ and self._waiting_bytes():
-                self.missed()
-                self.ready(READ)
-        return self._least > 1 and not self.closing
+            self.missed()
+            self.ready(READ)
+        else:
+            self._looks += 1
+            if self._looks >= _LOOKS:
+                self.expect(1)
+        return self._least > 1
 
     def ready(self, events: int) -> None:
         self._moved = True
