@@ -267,7 +267,7 @@ def many_connections(table: Table, peer_python: str | None, quick: bool) -> None
     try:
         rates = [("batches of 100", lambda: batches(plain, 100, rounds, 100))]
         if peer_python:
-            rates.append(("old client x 8", lambda: peer_clients(plain, peer_python, 8, rounds * 5)))
+            rates.append(("old client x 8", lambda: peer_clients(plain, peer_python, 8, rounds * 10)))
         for name, measure in rates:
             base, ours = with_and_without(plain, idle, measure)
             what = f"{name} beside {idle} idle connections: operations/s"
@@ -277,7 +277,7 @@ def many_connections(table: Table, peer_python: str | None, quick: bool) -> None
 
 
 def with_and_without(
-    server: ServerProcess, idle: int, measure: Callable[[], Run], repeats: int = 3
+    server: ServerProcess, idle: int, measure: Callable[[], Run], repeats: int = 5
 ) -> tuple[float, float]:
     """Rates alone, and beside connections that do nothing; in turns, medians."""
     base: list[float] = []
