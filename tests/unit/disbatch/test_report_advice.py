@@ -65,6 +65,16 @@ def test_fewer_slots_for_a_list_with_a_long_tail(tmp_path: Path) -> None:
     )
 
 
+def test_what_fewer_slots_save(tmp_path: Path) -> None:
+    # 660 s of work; on 12 slots 50 s and the last task, on two 300 s and the last task
+    r = report_of(write(tmp_path / "x", *run_on(12, [10.0] * 60 + [60.0])))
+    advice = r.slot_advice
+    assert advice is not None
+    assert (advice.now.wall_s, advice.shortest_s, advice.longest_first_s) == (110.0, 60.0, 60.0)
+    assert (advice.suggested.slots, advice.suggested.wall_s) == (2, 360.0)
+    assert "50 % busy: 0.17 core-hours saved" in r.advice[0]  # 12 x 110 s less 2 x 360 s
+
+
 def test_more_slots_for_a_list_that_is_long_enough(tmp_path: Path) -> None:
     r = report_of(write(tmp_path / "x", *run_on(2, [1.0] * 400)))
     assert r.slot_advice is not None

@@ -61,6 +61,17 @@ def test_nodes_count_from_their_first_task(tmp_path: Path) -> None:
     assert r.slots == 3
 
 
+def test_the_tail_counts_a_node_from_when_it_came(tmp_path: Path) -> None:
+    # a: two slots until 10, one of them goes on until 20; b joins at 14
+    lines = [row(0, 0, 10, node="a"), row(1, 0, 20, node="a"), row(2, 14, 16, node="b")]
+    (tail,) = report_of(write(tmp_path / "x", *lines)).runs[0].tails
+    assert (tail.begin_s - EPOCH_S, tail.end_s - EPOCH_S) == (16, 20)
+    assert tail.idle_slot_s == 4 + 4
+    lines = [row(n, 0, 10, node="a") for n in range(3)] + [row(3, 0, 20, node="a"), row(4, 14, 16, node="b")]
+    (tail,) = report_of(write(tmp_path / "x", *lines)).runs[0].tails
+    assert (tail.begin_s - EPOCH_S, tail.idle_slot_s) == (10, 30 + 4)
+
+
 def test_tails_before_barriers_are_told_apart(tmp_path: Path) -> None:
     path = write(
         tmp_path / "x",

@@ -103,6 +103,21 @@ def test_the_tail_begins_when_a_slot_runs_empty() -> None:
     assert (phase.begin_s, phase.tail_s, phase.end_s) == (0.0, 5.0, 9.0)
 
 
+def test_a_task_run_again_at_the_end_does_not_hide_the_tail() -> None:
+    # two slots busy until 50, one until 60; at 90 a lost task begins once more
+    starts = [*map(float, range(0, 50, 10)), *map(float, range(0, 60, 10)), 90.0]
+    finishes = [*map(float, range(10, 60, 10)), *map(float, range(10, 70, 10)), 95.0]
+    (phase,) = phases(starts, finishes, [])
+    assert (phase.tail_s, phase.end_s) == (50.0, 95.0)
+
+
+def test_tasks_that_trickle_in_have_no_tail() -> None:
+    starts = [float(n) for n in range(0, 100, 10)]
+    finishes = [start + (15.0 if n == 3 else 9.0) for n, start in enumerate(starts)]
+    (phase,) = phases(starts, finishes, [])
+    assert phase.tail_s == phase.end_s
+
+
 def test_barriers_cut_a_run_into_phases() -> None:
     starts, finishes = [0.0, 0.0, 5.0, 5.0], [2.0, 5.0, 6.0, 8.0]
     first, second = phases(starts, finishes, [5.0])
