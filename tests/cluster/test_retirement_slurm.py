@@ -123,3 +123,16 @@ def test_a_node_whose_engine_was_lost_is_kept_for_the_next_one(slurm: SlurmBed, 
     bench.file("go", "")
     slurm.wait_job(job, "COMPLETED", seconds=30)
     assert "another engine is started on node2" in bench.read(f"slurm-{job}.out")
+
+
+def test_a_job_that_joined_a_run_gives_back_what_it_does_not_need(slurm: SlurmBed, bench: Bench) -> None:
+    meet = "touch $SLURMD_NODENAME.on; until [ -e node1.on -a -e node2.on ]; do sleep 0.05; done; "
+    bench.file("Tasks", f"{meet}[ $SLURMD_NODENAME = node2 ] || {STAY}\n" * 2)
+    run = bench.start("-S", "-p", "run", "Tasks", env=slurm.environ)
+    run.until_exists("run_kvsinfo.txt")
+    job = slurm.sbatch("-N2", "-n2", "--ntasks-per-node=1", "run_dbUtil.sh", cwd=bench.path)
+    slurm.wait(lambda: slurm.nodes_of(job) == ["node1"], "the job has one node", 40)
+    bench.file("go", "")
+    assert run.end().code == 0, run.logs()
+    slurm.wait_job(job, "COMPLETED", seconds=30)
+    assert not list(bench.path.glob("slurm_job_*_resize*"))

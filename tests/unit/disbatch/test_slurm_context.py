@@ -158,3 +158,9 @@ def test_what_gives_nodes_back_names_one_job_of_an_array_alone() -> None:
     assert '"$SLURM_JOBID"' in scheduler.retire_command({"SLURM_JOB_ID": "6"})
     array = {"SLURM_JOB_ID": "6", "SLURM_ARRAY_JOB_ID": "6", "SLURM_ARRAY_TASK_ID": "2"}
     assert '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' in scheduler.retire_command(array)
+
+
+def test_names_of_nodes_are_what_scontrol_printed_else_python_hostlists() -> None:
+    assert slurm.names_in("n[1-2]", "n1\nn2\n") == ["n1", "n2"]
+    pytest.importorskip("hostlist")
+    assert slurm.names_in("n[08-10],gpu1", None) == ["n08", "n09", "n10", "gpu1"]
