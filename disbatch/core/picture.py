@@ -49,7 +49,7 @@ def take_snapshot(
     counts = (ledger.done, ledger.failed, ledger.skipped, busy, ledger.unfinished - busy)
     rate = history.rate(elapsed_s, ledger.done + ledger.failed)
     slots = sum(e.slots for e in fleet.engines.values() if e.state in _TAKING)
-    return RunSnapshot(elapsed_s, *counts, total, barrier, state, (), rate, slots)
+    return RunSnapshot(round(elapsed_s, 3), *counts, total, barrier, state, (), round(rate, 4), slots)
 
 
 def add_rows(
@@ -65,7 +65,7 @@ def add_rows(
     return replace(
         snapshot,
         detail=True,
-        wall_s=wall_s,
+        wall_s=round(wall_s, 3),
         engines=tuple([_engine(e, mono_s) for e in fleet.engines.values()]),
         contexts=_contexts(fleet.engines.values()),
         tasks=tuple(_running(ledger, fleet, mono_s)),

@@ -218,3 +218,13 @@ def test_a_damaged_snapshot_is_a_peer_error(damage) -> None:
 def test_fields_of_a_later_version_are_skipped() -> None:
     snapshot = picture(Driver())
     assert read_snapshot(json.dumps(json.loads(snapshot.to_json()) | {"mood": "good"})) == snapshot
+
+
+def test_an_engine_whose_session_was_lost_keeps_its_counts() -> None:
+    d = Driver()
+    d.engine(0, slots=1)
+    d.lists(task(0), task(1), end=False)
+    d.finishes(0, 3)
+    d.core.fleet.renew(d.core.fleet.engines[0])
+    (e,) = picture(d).engines
+    assert (e.finished, e.failed, e.held) == (1, 1, 0)
