@@ -16,24 +16,18 @@ from textual.widgets import Footer, Input, Static
 from disbatch.core.errors import DisBatchError
 from disbatch.core.snapshot import ContextView, EngineView, RunSnapshot
 from disbatch.monitor import describe
-from disbatch.monitor.headline import figures, share, state_of, throughput
+from disbatch.monitor.head import Head
 from disbatch.monitor.looking import Ended, News, Seen, Trouble
 from disbatch.monitor.panes import Pane
-from disbatch.monitor.progress import clock
 from disbatch.monitor.screens import Details, Help, Question
 from disbatch.monitor.stopping import Stop, Stopper
 from disbatch.monitor.tables import CONTEXTS, ENGINES, FAILURES, TABLES, TASKS, Table, matches
-from disbatch.monitor.words import ago, bars, count, rate
+from disbatch.monitor.words import count
 
 TALL = 34  # lines from which on all tables are shown at once
 BESIDE = 6  # lines that a second table has to have to be worth it
-SILENT_S = 5.0  # without news for so long: say it
-TONES = {"": "", "good": "green", "bad": "bold red", "note": "yellow"}
 
 STYLE = """
-#head { height: auto; padding: 0 1; }
-#head Static { height: 1; }
-.-tall #head #pace { height: 3; }
 #tabs { height: 1; padding: 0 1; background: $boost; }
 #note { display: none; height: 1; padding: 0 2; color: $text-muted; }
 #note.-shown { display: block; }
@@ -84,18 +78,14 @@ class Monitor(App[str]):
         self._news = news
         self._stopper = stopper
         self.snapshot: RunSnapshot | None = None
-        self.ended = ""  # said in place of the state once the run is over and its last figures were not seen
+        self.ended = False  # the run is over, and its last figures were not seen
         self._trouble = ""
         self._seen_at = time.monotonic()
         self._chosen: Table = ENGINES
         self._first = True
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="head"):
-            yield Static(id="title")
-            yield Static(id="bar")
-            yield Static(id="figures")
-            yield Static(id="pace")
+        yield Head()
         yield Static(id="tabs")
         yield Static(id="note")
         with Vertical(id="panes"):
@@ -123,7 +113,7 @@ class Monitor(App[str]):
         elif isinstance(news, Trouble):
             self._trouble = f"{news.text}; trying again"
         elif isinstance(news, Ended):
-            self.ended, self._trouble = "the run has ended", ""
+            self.ended, self._trouble = True, ""
         self._draw_title()
 
     # -- drawing
@@ -138,10 +128,7 @@ class Monitor(App[str]):
             if len(s.engines) == 1:  # on one machine, tasks are what there is to see
                 self.action_pane(TASKS.name)
         self._draw_title()
-        self._draw_bar(s)
-        line = Text("  ").join([Text(word.text, TONES[word.tone]) for word in figures(s)])
-        self.main.query_one("#figures", Static).update(line)
-        self._draw_pace(s)
+        self.main.query_one(Head).show(s, tall=self.main.has_class("-tall"))
         for pane in self.main.query(Pane):
             pane.show(s)
         self._show_panes()
@@ -150,47 +137,9 @@ class Monitor(App[str]):
             self.screen.show()
 
     def _draw_title(self) -> None:
-        s = self.snapshot
-        text = Text(f"{self.title}  ", "bold", no_wrap=True, overflow="ellipsis")
-        if s is None:
-            text.append("connecting …", "yellow")
-        else:
-            state = state_of(s)
-            text.append(clock(s.elapsed_s) + "  ").append(self.ended or state.text, TONES[state.tone])
-            silent_s = time.monotonic() - self._seen_at
-            if self._trouble:
-                text.append(f"  no news for {ago(silent_s)}: {self._trouble}", "bold red")
-            elif self.ended:
-                text.append("  its last figures were not seen", "yellow")
-            elif silent_s > SILENT_S and not s.over:
-                text.append(f"  no news for {ago(silent_s)}", "yellow")
-        self.main.query_one("#title", Static).update(text)
-
-    def _draw_bar(self, s: RunSnapshot) -> None:
-        done = share(s)
-        text = Text(no_wrap=True)
-        if done is None or s.total is None:
-            text.append(f"{count(s.finished)} tasks finished; how many there will be is not known", "dim")
-        else:
-            figure = f" {done:4.0%}  {count(s.finished)}/{count(s.total)}"
-            width = max(5, self.size.width - 2 - len(figure))
-            bad = round(width * s.failed / s.total)
-            bad = max(bad, 1) if s.failed else 0
-            good = max(0, round(width * done) - bad)
-            text.append("━" * good, "green").append("━" * bad, "red")
-            text.append("─" * max(0, width - good - bad), "dim").append(figure)
-        self.main.query_one("#bar", Static).update(text)
-
-    def _draw_pace(self, s: RunSnapshot) -> None:
-        """Tasks per second since the start, the name of the figure before it and the highest behind it."""
-        rates = throughput(s.history, max(10, self.size.width - 24))
-        height = 3 if self.main.has_class("-tall") else 1
-        text = Text(no_wrap=True)
-        for number, line in enumerate(bars(rates, height)):
-            first = number == 0
-            text.append("tasks/s " if first else "\n        ", "dim").append(line, "green")
-            text.append(f"  top {rate(max(rates, default=0.0))}" if first else "", "dim")
-        self.main.query_one("#pace", Static).update(text)
+        silent_s = time.monotonic() - self._seen_at
+        head = self.main.query_one(Head)
+        head.show_title(self.title, self.snapshot, silent_s, self._trouble, end_missed=self.ended)
 
     def _draw_tabs(self) -> None:
         text = Text(no_wrap=True)
