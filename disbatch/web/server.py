@@ -53,7 +53,7 @@ class PageServer:
         app.router.add_get("/", self._index)
         app.router.add_get("/static/{name}", self._file)
         app.router.add_get("/plotly.min.js", self._plotly)
-        app.router.add_get("/events", self._events)
+        app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_get("/picture", self._picture)
         if ordered is not None:
             app.router.add_post("/control", self._control)
