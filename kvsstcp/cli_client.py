@@ -34,13 +34,15 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if not options.steps:
         parser.error("nothing to do: give at least one of -p, -g, -v, -d, -m, -S")
+    where = ""
     try:
         coding = as_coding(JSON if options.json and options.encoding is None else options.encoding or "ASTR")
         with Client(options.where, plain=options.plain, timeout_s=options.timeout) as client:
             for step in options.steps:
+                where = f"{step.name} {step.words[0]}: " if step.words else f"{step.name}: "
                 _perform(client, step, coding, options.json)
     except KvsError as error:
-        print(f"kvsstcp client: {error}", file=sys.stderr)
+        print(f"kvsstcp client: {where}{error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 3 if isinstance(error, ConnectionFailed) else 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -27,16 +27,29 @@ def main(argv: Sequence[str]) -> int:
         parser.error(
             "nobody could learn the token: give --info-file FILE (or --plain for unauthenticated service)"
         )
-    logging.basicConfig(
-        filename=options.logfile,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
     try:
+        _start_log(options.logfile)
         return asyncio.run(_run(options))
     except KvsError as error:
         print(f"kvsstcp server: {error}", file=sys.stderr)
         return 3
+
+
+def _start_log(path: str | None) -> None:
+    """Raises MachineError."""
+    form = "%(asctime)s %(levelname)s %(message)s"
+    try:
+        logging.basicConfig(filename=path, level=logging.INFO, format=form)
+    except OSError as error:
+        raise MachineError(f"cannot write the log {path}: {error.strerror}") from error
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text[:6]) < 65_536):
+        raise argparse.ArgumentTypeError(
+            f"a port is a number from 0 (any that is free) to 65535, not {text!r}"
+        )
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         default=socket.gethostname(),
         help="interface to listen on (default: this host's name)",
     )
-    add("-p", "--port", type=int, default=0, help="port (default: any that is free)")
+    add("-p", "--port", type=_port, default=0, help="port (default: any that is free)")
     add("-a", "--addrfile", metavar="FILE", help="write HOST:PORT to this file")
     add(
         "-e",

@@ -25,6 +25,8 @@ _RECEIVE_BYTES = 262_144
 _AHEAD_BYTES = 65_536
 # After a deadline: how long the server may take to confirm that it has forgotten the request.
 _CANCEL_S = 5.0
+_CLOSED = "the server closed the connection"
+_WANTS_PROOF = " before it answered anything (one that wants a token is reached by its info file)"
 
 
 class Client:
@@ -53,6 +55,7 @@ class Client:
         self._sock: socket.socket | None = None
         self._decoder = wire.ReplyDecoder(limits)
         self._replies: list[Value | None] = []
+        self._answered = False
         self.connect()
 
     def __enter__(self) -> "Client":
@@ -69,6 +72,7 @@ class Client:
             self._sock, rest = dial(self.info, self.connect_timeout_s, self._limits)
             self._decoder = wire.ReplyDecoder(self._limits)
             self._replies = []
+            self._answered = False
             if rest:
                 self._drop()
                 raise ConnectionFailed("the server spoke before it was asked")
@@ -233,7 +237,8 @@ class Client:
             except OSError as error:
                 raise self._lost(str(error)) from error
             if not data:
-                raise self._lost("the server closed the connection")
+                raise self._lost(_CLOSED if self._answered or self.info.token else _CLOSED + _WANTS_PROOF)
+            self._answered = True
             try:
                 self._replies = self._decoder.feed(data)
             except ProtocolError:

@@ -65,7 +65,11 @@ def _secure(sock: socket.socket, certificate_pem: bytes, context: "ssl.SSLContex
     try:
         secure = context.wrap_socket(sock)
     except ssl.SSLError as error:
-        raise TlsFailure(f"no TLS handshake: {error.reason or error}") from error
+        hint = (
+            " (is it a plain server?)" if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) else ""
+        )
+        reason = (error.reason or str(error)).replace("_", " ").lower()
+        raise TlsFailure(f"no TLS handshake: {reason}{hint}") from error
     if secure.getpeercert(binary_form=True) != certificate_der(certificate_pem):
         secure.close()
         raise TlsFailure("the server shows another certificate than the info file")

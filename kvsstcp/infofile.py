@@ -160,7 +160,10 @@ def info_from_environment(environ: Mapping[str, str]) -> Info | None:
 def info_from_argument(argument: str) -> Info:
     """HOST:PORT, or the path of an info file. An existing file wins. Raises UsageError or MachineError."""
     if "/" not in argument and not os.path.exists(argument):
-        return Info((parse_address(argument),))
+        try:
+            return Info((parse_address(argument),))
+        except UsageError as error:
+            raise UsageError(f"{error}, and no info file of that name is here") from error
     return read_info(argument)
 
 

@@ -49,6 +49,34 @@ def test_exit_codes() -> None:
     assert run("server", "-H", "127.0.0.1", "-p", "1", "--info-file", "/nowhere/i").returncode == 3
 
 
+ERRORS = (
+    ("server --plain -H 127.0.0.1 -l /nowhere/log", 3, "/nowhere/log"),
+    ("server --plain -H 127.0.0.1 -a /nowhere/a", 3, "/nowhere/a"),
+    ("server --plain -p 99999", 2, "99999"),
+    ("server --plain -H nowhere.invalid", 3, "nowhere.invalid"),
+    ("client nonsense -g k", 2, "no info file"),
+    ("client /nowhere/info -g k", 1, "/nowhere/info"),
+    ("client 127.0.0.1:1 -g k", 3, "127.0.0.1:1"),
+    ("client 127.0.0.1:1 -p k v -E long", 3, "127.0.0.1:1"),
+    ("client 127.0.0.1:1 -p k v -E longer", 2, "longer"),
+)
+
+
+@pytest.mark.parametrize(("words", "code", "named"), ERRORS)
+def test_errors_are_one_line_that_names_the_cause(words: str, code: int, named: str) -> None:
+    ran = run(*words.split())
+    assert ran.returncode == code and named in ran.stderr.splitlines()[-1]
+    assert code == 2 or len(ran.stderr.splitlines()) == 1, ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_errors_of_an_operation_name_it() -> None:
+    ran = with_server("$KVS -p a 1 -T 0.1 -g a -g nothing", "--plain")
+    assert ran.stdout == "1\n" and "get nothing: no answer in time" in ran.stderr
+    ran = with_server("$KVS $KVSSTCP_HOST:$KVSSTCP_PORT -g a")
+    assert "get a:" in ran.stderr and "info file" in ran.stderr, "a closed server, asked in plain"
+
+
 def test_files(tmp_path: Path) -> None:
     info, address, log = tmp_path / "info", tmp_path / "address", tmp_path / "log"
     script = f"stat -c %a {info}; cat {address}; echo $KVSSTCP_HOST:$KVSSTCP_PORT; echo $KVSSTCP_INFO; $KVS {info} -p a b -g a"
