@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Coroutine
 
 from disbatch.core.driver_events import Dismiss, Event, Forget, LaunchAgain, Sweep, Swept, Tick
-from disbatch.core.lease import tick_s
+from disbatch.core.lease import heartbeat_s, tick_s
 from disbatch.core.messages import Die
 from disbatch.core.model import NodeSpec
 from disbatch.runtime.bus import down_key, to_value
@@ -40,6 +40,7 @@ class Rescue:
         self._kvs = kvs
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
+        self._touching: asyncio.Future[None] | None = None
 
     def begin(self, tell: Callable[[Event], None], order: Callable[[LaunchOrder], None]) -> None:
         """`tell` takes what happens, `order` starts an engine."""
@@ -58,9 +59,15 @@ class Rescue:
             self._launch_again(effect)
 
     async def _tick(self, every_s: float) -> None:
+        beat_at = 0.0
         while True:
             await asyncio.sleep(every_s)
             self._tell(Tick())
+            now = asyncio.get_running_loop().time()
+            if now >= beat_at and (self._touching is None or self._touching.done()):
+                beat_at = now + heartbeat_s(self._facts.lease_s)
+                # in a thread: a hung file system must not stop the loop that renews leases
+                self._touching = asyncio.ensure_future(asyncio.to_thread(_touch, self._facts.info_path))
 
     def _launch_again(self, effect: LaunchAgain) -> None:
         node = self._nodes[effect.rank] = self._nodes[effect.like]
@@ -113,3 +120,9 @@ class Rescue:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+
+
+def _touch(path: str) -> None:
+    """Whoever resumes this run after a crash sees by it how long its driver has lived."""
+    with contextlib.suppress(OSError):
+        os.utime(path)

@@ -21,6 +21,7 @@ from disbatch.core.model import NodeSpec
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
 from disbatch.runtime.certificate import CertificateMaker
+from disbatch.runtime.crashed import leave_word, settle_crashed
 from disbatch.runtime.dbutil import how_to_join, write_script
 from disbatch.runtime.driver import DriverShell, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
@@ -80,6 +81,7 @@ def run(
         OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
     )
     source = open_source(settings)
+    settle_crashed(settings.resume_from, settings.context, lambda text: view.say(text, "warning"))
     resume = open_resume(settings, source, lambda text: view.say(text, "note"))
     for warning in (*settings.allocation.warnings, *settings.warnings, server.warning):
         if warning:
@@ -124,6 +126,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         if text:
             log.info(text)
     kvs, pem = stage.server.open(files, log)
+    leave_word(files.kvsinfo, stage.facts, settings.context)
     with contextlib.suppress(
         BrokenPipeError
     ):  # there may be no engine on this host; others read the info file

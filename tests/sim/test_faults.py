@@ -12,7 +12,7 @@ import pytest
 from faulthouse import FaultHouse
 from faultworld import Broken
 
-SECONDS = float(os.environ.get("DISBATCH_SIM_SECONDS", "8"))
+SECONDS = float(os.environ.get("DISBATCH_SIM_SECONDS", "30"))
 AT_LEAST = 100  # a machine that does not get so far says nothing
 
 

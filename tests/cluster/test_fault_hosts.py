@@ -1,0 +1,195 @@
+"""Faults between hosts: ssh and srun that are killed, steps that are cancelled, links that go down and come back."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from disbatch_runs import Bench, Run, children, command_line, processes_of, wait_until
+from slurmbed import SlurmBed
+from sshbed import SshBed
+
+ROOT = Path(__file__).parents[2]
+# A lock that goes with its holder (all hosts share one kernel): a second task beside it leaves a file.
+TASK = (
+    "exec 8>lock.$DISBATCH_TASKID; flock -n 8 || echo $DISBATCH_TASKID >> twins; "
+    "echo $(hostname) >> begun.$DISBATCH_TASKID; [ -e go ] && exit 0; sleep 1000; true"
+)
+
+
+def over_ssh(bed: SshBed) -> dict[str, str]:
+    return {"PATH": bed.search_path()}
+
+
+def start(bed: SshBed, bench: Bench, *options: str) -> Run:
+    """One task on nodea; nodeb is free for whatever is lost."""
+    run = bench.start(
+        "-s", "nodea:1,nodeb:1", "-p", "run", *options, tasks=f"{TASK}\n{TASK}\n", env=over_ssh(bed)
+    )
+    run.until(lambda: begun(bench, 0) and begun(bench, 1), "both tasks run")
+    return run
+
+
+def begun(bench: Bench, task_id: int) -> list[str]:
+    path = bench.path / f"begun.{task_id}"
+    return path.read_text().split() if path.exists() else []
+
+
+def task_on(bench: Bench, host: str) -> int:
+    (found,) = [i for i in range(2) if begun(bench, i)[0] == host]
+    return found
+
+
+def launchers(run: Run, word: str) -> list[int]:
+    return [pid for pid in children(run.pid) if word in command_line(pid)]
+
+
+def completes(bench: Bench, run: Run) -> None:
+    bench.file("go", "")
+    for pid in bench.task_pids():
+        for child in children(pid):
+            if command_line(child).startswith("sleep 1000"):
+                os.kill(child, signal.SIGTERM)
+    result = run.end(60)
+    assert result.code == 0, result.err
+    assert bench.done() == [0, 1] and not (bench.path / "twins").exists()
+
+
+def test_a_killed_ssh_costs_seconds(ssh_bed: SshBed, bench: Bench) -> None:
+    run = start(ssh_bed, bench)
+    lost = task_on(bench, "nodea")
+    (ssh,) = launchers(run, " nodea ")
+    os.kill(ssh, signal.SIGKILL)
+    began = time.monotonic()
+    run.until(lambda: len(begun(bench, lost)) == 2, "the lost task runs again", seconds=20)
+    assert time.monotonic() - began < 5 or os.getloadavg()[0] > 4
+    completes(bench, run)
+
+
+def test_a_link_that_is_down_for_five_seconds_is_not_noticed(ssh_bed: SshBed, bench: Bench) -> None:
+    run = start(ssh_bed, bench, "--lease", "60")
+    ssh_bed.link("nodea", up=False)
+    began = time.monotonic()
+    run.until(lambda: time.monotonic() - began > 5, "five seconds")
+    ssh_bed.link("nodea", up=True)
+    completes(bench, run)
+    assert all(len(begun(bench, i)) == 1 for i in range(2)) and "lost" not in run.err()
+
+
+def test_a_link_that_is_down_for_longer_than_the_lease(ssh_bed: SshBed, bench: Bench) -> None:
+    """The tasks of the node are killed there before they run elsewhere; when the link is up, its engine works again."""
+    run = start(ssh_bed, bench, "--lease", "5", "--lost-limit", "9")
+    lost = task_on(bench, "nodea")
+    ssh_bed.link("nodea", up=False)
+    began = time.monotonic()
+    alive = bench.task_pids
+    run.until(lambda: "nodea was lost" in run.err(), "it is lost", seconds=30)
+    run.until(lambda: len(alive()) == 1, "its task is dead", seconds=10)
+    lost_after = time.monotonic() - began
+    ssh_bed.link("nodea", up=True)
+    assert lost_after < 5 + 6 or os.getloadavg()[0] > 4
+    run.until(lambda: len(begun(bench, lost)) >= 2, "the lost task runs again", seconds=60)
+    completes(bench, run)
+
+
+def test_engines_on_hosts_end_with_their_driver(ssh_bed: SshBed, bench: Bench) -> None:
+    run = start(ssh_bed, bench)
+    run.process.kill()
+    run.process.wait()
+    wait_until(lambda: bench.left_running() == [], "nothing is left on any host", seconds=15, logs=bench.logs)
+
+
+def test_where_the_driver_only_does_not_answer_the_lease_ends_what_runs(
+    ssh_bed: SshBed, bench: Bench
+) -> None:
+    run = start(ssh_bed, bench, "--lease", "4")
+    ssh_bed.link("nodea", up=False)
+    try:
+        run.process.kill()
+        run.process.wait()
+        wait_until(lambda: not bench.task_pids(), "all tasks are dead", seconds=9, logs=bench.logs)
+        # the ssh of this side waits for its network; nothing is left of the engines
+        wait_until(
+            lambda: all("/ssh " in line for line in bench.left_running()),
+            "engines give up",
+            seconds=40,
+            logs=bench.logs,
+        )
+    finally:
+        ssh_bed.link("nodea", up=True)
+    wait_until(lambda: bench.left_running() == [], "nothing is left", seconds=40, logs=bench.logs)
+
+
+def test_a_crashed_run_on_hosts_is_swept_when_it_is_resumed(ssh_bed: SshBed, bench: Bench) -> None:
+    """Engine and guard on the host are stopped when the driver dies: only a sweep can kill their task."""
+    run = bench.start("-s", "nodea:1", "-p", "run", tasks=f"{TASK}\n", env=over_ssh(ssh_bed))
+    run.until(lambda: begun(bench, 0), "the task runs")
+    (task,) = bench.task_pids()
+    engine = parent(task)
+    for pid in (parent(engine), engine):
+        os.kill(pid, signal.SIGSTOP)
+    run.process.kill()
+    run.process.wait()
+    again = bench.start("-s", "nodea:1", "-p", "next", "-r", "run_status.txt", "Tasks", env=over_ssh(ssh_bed))
+    again.until(lambda: len(begun(bench, 0)) == 2, "it runs again", seconds=60)
+    assert bench.task_pids() and task not in bench.task_pids()
+    completes_as(bench, again, "next_status.txt")
+
+
+def completes_as(bench: Bench, run: Run, status: str) -> None:
+    bench.file("go", "")
+    for pid in bench.task_pids():
+        for child in children(pid):
+            os.kill(child, signal.SIGTERM)
+    assert run.end(60).code == 0
+    assert bench.done(status) == [0] and not (bench.path / "twins").exists()
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+# ---- Slurm
+
+
+def in_slurm(slurm: SlurmBed, bench: Bench, *options: str) -> int:
+    """A job of two nodes with a task on each; returns its id."""
+    bench.file("Tasks", f"{TASK.replace('$(hostname)', '$SLURMD_NODENAME')}\n" * 2)
+    program = f"export PYTHONPATH={ROOT}\nexec {sys.executable} -m disbatch -p run {' '.join(options)} Tasks"
+    job = slurm.sbatch("-N2", "-n2", "--ntasks-per-node=1", script=program, cwd=bench.path)
+    wait_until(lambda: begun(bench, 0) and begun(bench, 1), "both tasks run", seconds=60, logs=bench.logs)
+    return job
+
+
+def again_in_slurm(slurm: SlurmBed, bench: Bench, job: int, lost: int, seconds: float) -> None:
+    began = time.monotonic()
+    wait_until(lambda: len(begun(bench, lost)) == 2, "the lost task runs again", seconds=30, logs=bench.logs)
+    assert time.monotonic() - began < seconds or os.getloadavg()[0] > 4
+    bench.file("go", "")
+    for pid in bench.task_pids():
+        for child in children(pid):
+            os.kill(child, signal.SIGTERM)
+    slurm.wait_job(job, "COMPLETED", seconds=60)
+    assert bench.done() == [0, 1] and not (bench.path / "twins").exists()
+
+
+def test_a_killed_srun_costs_seconds(slurm: SlurmBed, bench: Bench) -> None:
+    job = in_slurm(slurm, bench)
+    lost, node = 0, begun(bench, 0)[0]
+    found = [
+        pid
+        for pid in processes_of(str(bench.path.parent))
+        if command_line(pid).startswith("srun") and f" -w {node} " in command_line(pid)
+    ]
+    os.kill(min(found), signal.SIGKILL)
+    again_in_slurm(slurm, bench, job, lost, 5)
+
+
+def test_a_cancelled_step_costs_seconds(slurm: SlurmBed, bench: Bench) -> None:
+    job = in_slurm(slurm, bench)
+    lost, node = 0, begun(bench, 0)[0]
+    steps = slurm.command("squeue", "--steps", "-h", "-j", str(job), "-o", "%i %N").stdout.split("\n")
+    (step,) = [line.split()[0] for line in steps if line.split()[1:] == [node] and "batch" not in line]
+    slurm.command("scancel", "--signal=KILL", step)
+    again_in_slurm(slurm, bench, job, lost, 5)
