@@ -80,6 +80,7 @@ class DriverCore:
         self.ending: Ending | None = None  # why the run is ending, once it is
         self._complete_as = Ending.COMPLETE  # what it is when all that was read is done
         self.over = False
+        self.abandoned = False  # it is over, and an engine was not waited for
         self._judge = judge
         self._stop: StopMode = ""
         self._waiting: deque[Item] = deque()  # read together with a barrier, and behind it
@@ -280,8 +281,9 @@ class DriverCore:
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()
-        gone = not self.fleet.living() and not self.sessions.losses.sweeping
-        if self._stop and not self.over and not self._recorder.pending and gone:
+        held_up = self._recorder.pending or self.sessions.losses.hold_up(now, self._stop)
+        if self._stop and not self.over and not held_up:
+            self.abandoned = bool(self.fleet.living())
             self.over = True
             assert self.ending is not None
             if self.ending is Ending.DRAINED and not self.left:

@@ -24,6 +24,7 @@ from disbatch.core.driver_events import (
 )
 from disbatch.core.fleet import GONE, Engine, EngineState
 from disbatch.core.lease import heartbeat_s, margin_s
+from disbatch.core.messages import StopMode
 from disbatch.core.model import LOST, NOT_STARTED, Outcome
 from disbatch.core.outbox import Outbox
 from disbatch.core.status import task_record
@@ -31,6 +32,8 @@ from disbatch.core.status import task_record
 SWEEP_S = 15.0  # an answer to a sweep that has not come by then never will
 AGAIN_S = (1.0, 4.0, 16.0)  # after so long a lost engine's node gets another one; after these it gets none
 WORKED_S = 600.0  # an engine that lived so long was no failure to start: its node is worth all attempts again
+
+ABORT_S = 5.0  # an engine that is told to end at once and says nothing for so long will not, or cannot
 
 OnLost = Literal["rerun", "fail"]
 
@@ -58,6 +61,7 @@ class Losses:
         ] = {}  # by node and context: engines lost without having worked
         self._last_tick: float | None = None
         self._patience_until = 0.0
+        self._aborted_at = 0.0  # when the run was told to end at once
 
     def handle(self, now: Instant, event: Event) -> None:
         _HANDLERS[type(event)](self, now, event)
@@ -67,10 +71,16 @@ class Losses:
     def is_lost(self, sid: str) -> bool:
         return sid in self._lost_sids
 
-    @property
-    def sweeping(self) -> bool:
-        """Whether some node is being swept: what it brings to light is worth waiting for."""
-        return any(engine.sweeping for engine in self._lingering.values())
+    def hold_up(self, now: Instant, stop: StopMode) -> bool:
+        """Whether the end of a run has to wait: for a node that is being swept, or for an engine; when it has to end at
+        once, only for one that is heard of."""
+        if any(engine.sweeping for engine in self._lingering.values()):
+            return True
+        living = self._books.fleet.living()
+        if stop != "abort":
+            return bool(living)
+        since = self._aborted_at = self._aborted_at or now.mono_s
+        return any(now.mono_s - max(engine.heard_s or 0.0, since) < ABORT_S for engine in living)
 
     def starts_again(self, rank: int) -> bool:
         """Whether another engine will be started in place of this one."""

@@ -176,8 +176,9 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         os.close(lifeline)
         if resume:
             resume.close()
-        with contextlib.suppress(OSError):
-            os.unlink(files.kvsinfo)
+        if not core.abandoned:  # whoever resumes has to know of an engine that did not end
+            with contextlib.suppress(OSError):
+                os.unlink(files.kvsinfo)
     used = os.times()
     seconds = used.user + used.system
     log.info("run %s ends: %s; processor time of the driver: %.2f s", files.job_id, ending.text, seconds)

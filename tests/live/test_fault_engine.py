@@ -106,3 +106,18 @@ def test_a_background_process_of_a_lost_engine_is_killed_too(bench: Bench) -> No
 def test_a_lease_that_is_too_short_is_refused(bench: Bench, value: str) -> None:
     result = bench.here(1, "--lease", value, tasks="true\n")
     assert result.code == 2 and "--lease" in result.err and len(result.err.strip().splitlines()) == 1
+
+
+def test_a_stopped_engine_does_not_hold_up_who_wants_to_end_at_once(bench: Bench) -> None:
+    """What it ran is killed when the run is resumed, as the info file tells of it."""
+    run = bench.start_here(1, tasks=f"{TASK}\n")
+    run.until(lambda: bench.task_pids() or (bench.path / "begun.0").exists(), "the task runs")
+    for pid in run.engine_pids():
+        os.kill(pid, signal.SIGSTOP)
+    run.signal(signal.SIGTERM)
+    run.until(lambda: "stopping" in run.err(), "it has taken the first signal")
+    run.signal(signal.SIGTERM)
+    assert run.end(25).code == 143
+    again = bench.run("-s", "localhost:1", "-p", "next", "-r", "run_status.txt", "Tasks")
+    assert again.code == 0, again.err
+    assert not (bench.path / "twins").exists()

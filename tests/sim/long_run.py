@@ -52,7 +52,7 @@ def many(first: int, count: int, processes: int) -> int:
             failures += len(broken)
             for text in broken:
                 print(text, flush=True)
-            if seeds % (50 * CHUNK) == 0:
+            if seeds % (5 * CHUNK) == 0:
                 print(f"... {seeds} seeds, {failures} broken, {time.monotonic() - began:.0f} s", flush=True)
     print(
         f"{seeds} seeds from {first}: {failures} broken; {events} events in {time.monotonic() - began:.0f} s"

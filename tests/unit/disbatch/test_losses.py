@@ -231,3 +231,18 @@ def test_what_an_engine_kept_is_not_asked_back_again() -> None:
         seq = asked()[-1].seq
         d.happens(MessageCame(Up("sid0", 1, 0, d.now_s, (), 3, answers=seq)))
     assert [[h[0] for h in m.recall] for m in asked()] == [[1], [2]]
+
+
+def test_a_run_that_is_to_end_at_once_does_not_wait_for_an_engine_that_says_nothing() -> None:
+    from disbatch.core.driver_events import SignalCame
+
+    d = silent_driver()
+    d.happens(SignalCame(Ending.SIGTERM))
+    d.up(1, demand=0, bye="stopped")
+    d.ticks(8)
+    assert d.over is None
+    d.happens(SignalCame(Ending.SIGTERM))
+    d.ticks(4)
+    assert d.over is None
+    d.ticks(2)
+    assert d.over is not None and d.over.ending is Ending.SIGTERM and d.core.left
