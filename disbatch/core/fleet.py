@@ -195,11 +195,8 @@ class Fleet:
         """For the next session of an engine whose last one is lost: the same process, with nothing that it holds."""
         fresh = self.engines[old.rank] = Engine(old.rank, old.node, old.slots, old.context, old.retires)
         fresh.launched_at, fresh.ep, fresh.ours, fresh.stop = old.launched_at, old.ep, old.ours, old.stop
-        fresh.finished, fresh.failed, fresh.vitals = (
-            old.finished,
-            old.failed,
-            old.vitals,
-        )  # people count machines
+        # people count machines, not sessions
+        fresh.finished, fresh.failed, fresh.vitals = old.finished, old.failed, old.vitals
         return fresh
 
     def living(self) -> list[Engine]:
