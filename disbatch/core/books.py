@@ -46,5 +46,6 @@ class Books:
                 engine.context.charged -= 1
                 engine.recalled.pop(task_id, None)
                 engine.kept.discard(task_id)
+                engine.changed()
             if entry is not None:
                 self.ledger.give_back(entry)

@@ -81,6 +81,7 @@ class Dispatcher:
             task = entry.task
             engine.held[task.task_id] = entry.attempt
             engine.context.charged += 1
+            engine.changed()
             size += len(task.command)
             handed.append(Handed(task.task_id, entry.attempt, task.line_no, task.repeat_index, task.command))
         return handed

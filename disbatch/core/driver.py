@@ -269,10 +269,10 @@ class DriverCore:
             self._outbox.add(record)
         if not self._stop and not self._work_left() and not self._recorder.pending:
             self._end(self._complete_as, "finish")
-        deserted = self.fleet.engines and not self.fleet.living() and not self.sessions.losses.hoping(now)
+        deserted = self.fleet.engines and self.fleet.deserted and not self.sessions.losses.hoping(now)
         if deserted and not self._stop and self._work_left():
             self._desert()
-        if self._deserted and self.fleet.living():
+        if self._deserted and not self.fleet.deserted:
             self._deserted = False
         nothing_more = self.list_ended or self._barrier is not None
         if self.list_ended and not (self._stop or self._barrier or self._waiting):
@@ -295,6 +295,7 @@ class DriverCore:
         for engine in no_longer_needed(self.fleet, self.ledger):
             self._outbox.note(f"engine {engine.rank} on {engine.node} is no longer needed")
             engine.stop = "finish"
+            engine.changed()
             self._dispatcher.owe(engine)
 
     def _desert(self) -> None:

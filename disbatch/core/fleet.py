@@ -49,6 +49,7 @@ class Engine:
     """What the driver knows of one engine."""
 
     __slots__ = (
+        "_changes",
         "ack_due",
         "acked",
         "context",
@@ -88,7 +89,16 @@ class Engine:
         "vitals",
     )
 
-    def __init__(self, rank: int, node: str, slots: int, context: Context, retires: bool = False) -> None:
+    def __init__(
+        self,
+        rank: int,
+        node: str,
+        slots: int,
+        context: Context,
+        retires: bool = False,
+        changes: "dict[int, Engine] | None" = None,
+    ) -> None:
+        self._changes = {} if changes is None else changes
         self.rank = rank
         self.node = node
         self.slots = slots
@@ -138,9 +148,14 @@ class Engine:
     def room(self) -> int:
         """How many more tasks it may have now. What is not on disk still counts as held: so new tasks ride on the
         message that acknowledges (half the messages), and a disk that hangs bounds what is not written."""
+        return min(self.own_room, self.context.left)
+
+    @property
+    def own_room(self) -> int:
+        """The same without the limit of its context."""
         if self.state is not EngineState.RUNNING or self.stop:
             return 0
-        return min(self.demand - len(self.held) - self.unwritten, self.context.left)
+        return self.demand - len(self.held) - self.unwritten
 
     @property
     def busy(self) -> int:
@@ -152,6 +167,11 @@ class Engine:
         if state not in ALLOWED_MOVES[self.state]:
             raise IllegalMoveError(f"engine {self.rank} on {self.node}: {self.state.name} -> {state.name}")
         self.state = state
+        self.changed()
+
+    def changed(self) -> None:
+        """To be called by whoever has changed what it holds, wants, or is to do: the fleet's sums follow from that."""
+        self._changes[self.rank] = self
 
 
 class Fleet:
@@ -161,10 +181,50 @@ class Fleet:
         self.engines: dict[int, Engine] = {}
         self.by_sid: dict[str, Engine] = {}
         self.contexts: dict[str, Context] = {}  # by label; of several with one label, the newest
+        # What follows from the engines, kept up to date: a driver with a thousand of them must not look at all of them
+        # for each message. By rank.
+        self._changes: dict[int, Engine] = {}  # since the last look
+        self._alive: set[int] = set()
+        self._rooms: dict[int, int] = {}  # of those that have any, whatever the limit of their context
+        self._room = 0  # their sum
+        self._overfull: set[int] = set()  # running ones that hold more than their slots
+        self._recalled: dict[int, int] = {}  # how many tasks have been asked back and not answered
+
+    def _look(self) -> None:
+        """Brings up to date what follows from engines that have changed."""
+        while self._changes:
+            rank, engine = self._changes.popitem()
+            if self.engines.get(rank) is not engine:
+                continue  # its next session has taken its place
+            (self._alive.discard if engine.state in GONE else self._alive.add)(rank)
+            self._room -= self._rooms.pop(rank, 0)
+            room = engine.own_room
+            if room > 0:
+                self._rooms[rank] = room
+                self._room += room
+            running = engine.state is EngineState.RUNNING
+            (self._overfull.add if running and len(engine.held) > engine.slots else self._overfull.discard)(
+                rank
+            )
+            self._recalled.pop(rank, None)
+            if engine.recalled:
+                self._recalled[rank] = len(engine.recalled)
+
+    def check_invariants(self) -> None:
+        """For tests: what is kept up to date is what a look at all engines gives."""
+        self._look()
+        engines = self.engines.values()
+        assert self._alive == {e.rank for e in engines if e.state not in GONE}
+        assert self._rooms == {e.rank: e.own_room for e in engines if e.own_room > 0}
+        assert self._room == sum(self._rooms.values())
+        running = [e for e in engines if e.state is EngineState.RUNNING]
+        assert self._overfull == {e.rank for e in running if len(e.held) > e.slots}
+        assert self._recalled == {e.rank: len(e.recalled) for e in engines if e.recalled}
 
     def launched(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
         context = self.contexts.setdefault(label, Context(label))
-        self.engines[rank] = Engine(rank, node, slots, context, retires)
+        self.engines[rank] = Engine(rank, node, slots, context, retires, self._changes)
+        self.engines[rank].changed()
 
     @property
     def next_rank(self) -> int:
@@ -189,22 +249,38 @@ class Fleet:
         self.by_sid[hello.sid] = engine
         if engine.state is EngineState.STARTING:
             engine.move(EngineState.RUNNING)
+        engine.changed()
         return engine
 
     def renew(self, old: Engine) -> Engine:
         """For the next session of an engine whose last one is lost: the same process, with nothing that it holds."""
-        fresh = self.engines[old.rank] = Engine(old.rank, old.node, old.slots, old.context, old.retires)
+        fresh = Engine(old.rank, old.node, old.slots, old.context, old.retires, self._changes)
         fresh.launched_at, fresh.ep, fresh.ours, fresh.stop = old.launched_at, old.ep, old.ours, old.stop
         # people count machines, not sessions
         fresh.finished, fresh.failed, fresh.vitals = old.finished, old.failed, old.vitals
+        self.engines[old.rank] = fresh
+        fresh.changed()
         return fresh
 
     def living(self) -> list[Engine]:
         return [e for e in self.engines.values() if e.state not in GONE]
 
     @property
+    def deserted(self) -> bool:
+        """Whether all engines are gone, or there never was one."""
+        self._look()
+        return not self._alive
+
+    @property
     def room(self) -> int:
-        return sum(max(0, e.room) for e in self.engines.values())
+        """How many more tasks all engines together may have now; limits of contexts are not in it."""
+        self._look()
+        return self._room
+
+    def _hungry(self) -> list[Engine]:
+        self._look()
+        found = [self.engines[rank] for rank in sorted(self._rooms)]
+        return [e for e in found if e.room > 0]
 
     @property
     def busy(self) -> int:
@@ -225,18 +301,20 @@ class Fleet:
     def recalls(self) -> list[tuple[Engine, list[tuple[int, int]]]]:
         """What to ask back, for a moment when nothing is READY: as much as free slots elsewhere can use of what others
         hold beyond their own slots, in the order of the list. What has been started meanwhile just stays."""
-        free = sum(
-            max(0, e.slots - len(e.held)) for e in self.engines.values() if e.room > 0 and not e.recalled
-        )
-        free -= sum(len(e.recalled) for e in self.engines.values())
+        self._look()
+        if not self._overfull:
+            return []
+        free = sum(max(0, e.slots - len(e.held)) for e in self._hungry() if not e.recalled)
+        free -= sum(self._recalled.values())
         asked = []
-        for e in self.engines.values():
-            if free <= 0 or len(e.held) <= e.slots or e.state is not EngineState.RUNNING:
-                continue
+        for e in map(self.engines.__getitem__, sorted(self._overfull)):
+            if free <= 0:
+                break
             wanted = self._ahead(e)[:free]
             if not wanted:
                 continue
             e.recalled.update(wanted)
+            e.changed()
             free -= len(wanted)
             asked.append((e, wanted))
         return asked
@@ -244,21 +322,23 @@ class Fleet:
     def overtakers(self, task_id: int) -> list[tuple[Engine, list[tuple[int, int]]]]:
         """What to ask back when this task has come back unstarted: all that others hold ahead and that is younger, so that
         it does not start before."""
+        self._look()
         asked = []
-        for e in self.engines.values():
+        for e in map(self.engines.__getitem__, sorted(self._overfull)):
             ahead = len(e.held) - len(e.recalled) - e.slots
-            if ahead <= 0 or e.state is not EngineState.RUNNING:
+            if ahead <= 0:
                 continue
             newest = [held for held in reversed(e.held.items()) if held[0] not in e.recalled][:ahead]
             wanted = [held for held in newest if held[0] > task_id]
             if wanted:
                 e.recalled.update(wanted)
+                e.changed()
                 asked.append((e, wanted))
         return asked
 
     def servings(self, ready: int) -> Iterator[tuple[Engine, int]]:
         """Who gets how many of `ready` tasks: free slots everywhere first, one by one, then what is held ahead."""
-        hungry = [e for e in self.engines.values() if e.room > 0]
+        hungry = self._hungry()
         if len(hungry) == 1:  # the usual case, and the hot one
             yield hungry[0], min(ready, hungry[0].room)
             return

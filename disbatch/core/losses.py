@@ -214,6 +214,7 @@ class Losses:
             if self._policy.on_lost == "fail" or entry.lost >= self._policy.limit:
                 del engine.held[task_id]
                 engine.context.charged -= 1
+                engine.changed()
                 self._books.ledger.finish(entry, failed=True)
                 text = f"disBatch: its engine was lost ({notices.times(entry.lost)})"
                 outcome = Outcome(NOT_STARTED, LOST, 0.0, now.wall_s, now.wall_s, 0, "", 0, text, 0.0, 0)

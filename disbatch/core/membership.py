@@ -152,4 +152,5 @@ class Membership:
             wanted = stronger("kill" if hard else "finish", engine.stop)
             if engine.state not in GONE and wanted != engine.stop:
                 engine.stop = wanted
+                engine.changed()
                 self._dispatcher.owe(engine)

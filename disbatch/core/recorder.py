@@ -43,6 +43,7 @@ class Recorder:
         self._waiting[self._batch] = (engine, n, len(rows))
         if engine is not None:
             engine.unwritten += len(rows)
+            engine.changed()
         if self.lost:
             self.give_up()
         if not self._usage:
@@ -55,6 +56,7 @@ class Recorder:
         engine, n, count = self._waiting.pop(batch, (None, 0, 0))  # unknown after `give_up`
         if engine is not None:
             engine.unwritten -= count
+            engine.changed()
             engine.acked, engine.ack_due = max(engine.acked, n), True
         return engine
 

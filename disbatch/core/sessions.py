@@ -61,6 +61,7 @@ class Sessions:
             )
             return
         engine.demand, engine.echo, engine.heard_s = message.demand, message.t, now.mono_s
+        engine.changed()
         if message.vitals is not None:
             engine.vitals = message.vitals
         if now.mono_s - engine.echo_at >= heartbeat_s(self._lease_s) / 2:
@@ -69,6 +70,7 @@ class Sessions:
         self._take_reports(engine, message.reports)
         self._returned(engine, message.returned)
         if message.answers >= engine.recall_seq:
+            engine.changed()
             engine.kept.update(engine.recalled)  # what was not given back had been started
             engine.recalled.clear()
         if message.note:
@@ -105,6 +107,7 @@ class Sessions:
             self._outbox.note(f"engine {engine.rank} on {engine.node} has signed in: {engine.slots} slots")
             self._outbox.add(EngineJoined(engine.rank, engine.node, engine.label, engine.slots))
         engine.demand, engine.echo, engine.heard_s = hello.demand, hello.t, now.mono_s
+        engine.changed()
         engine.vitals, engine.echo_due = hello.vitals, True
         if not before[0]:
             self._books.recorder.joined(engine)
@@ -144,6 +147,7 @@ class Sessions:
         failed = outcome.returncode != 0
         self._books.ledger.finish(entry, failed=failed)
         engine.held.pop(report.task_id, None)
+        engine.changed()
         context = engine.context
         context.finished += 1
         if context.finished == context.task_limit:

@@ -274,6 +274,7 @@ class House:
 
     def check_books(self) -> None:
         self.driver.ledger.check_invariants()
+        self.driver.fleet.check_invariants()
         for engine in self.driver.fleet.engines.values():
             assert engine.acked <= engine.seen
             for task_id in engine.held:

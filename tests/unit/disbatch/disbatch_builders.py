@@ -90,6 +90,7 @@ class Driver:
     def happens(self, event: Event) -> list[Effect]:
         effects = self.core.handle(Instant(self.now_s, EPOCH_S + self.now_s), event)
         self.core.ledger.check_invariants()
+        self.core.fleet.check_invariants()
         self.effects += effects
         for effect in effects:
             if isinstance(effect, Send):
