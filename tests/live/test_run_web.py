@@ -234,7 +234,8 @@ def test_many_connections_do_not_take_the_descriptors_of_the_run(bench: Bench) -
             crowd.enter_context(socket.create_connection((host, int(port)), DEADLINE_S)) for _ in range(400)
         ]
         assert sockets[-1].recv(1) == b""  # hung up on
-        assert len(os.listdir(f"/proc/{run.pid}/fd")) < 350
+        # those that are refused are accepted first, some dozens at a time
+        run.until(lambda: len(os.listdir(f"/proc/{run.pid}/fd")) < 350, "what is too much is closed")
     page.ask(nothing)
     finish(bench, run)
 
