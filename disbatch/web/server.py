@@ -19,6 +19,8 @@ from disbatch.web.control import MOST_BYTES, Order, OrderError, read_order
 from disbatch.web.hub import Hub, Viewer
 
 VIEWERS = 100  # at a time: each costs a connection and a queue
+AT_ONCE = 32  # asyncio accepts so many connections before the first of them is counted
+LISTEN_QUEUE = 512  # in the kernel
 CONNECTIONS = 300  # at a time, known or not: descriptors are for the run first of all
 SHUTDOWN_S = 0.5  # for open answers, at the end
 PLOTLY_AGE_S = 86400
@@ -63,7 +65,10 @@ class PageServer:
 
     async def start(self) -> None:
         await self._runner.setup()
-        self._listener = await asyncio.get_running_loop().create_server(self._connection, sock=self._sock)
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connection, sock=self._sock, backlog=AT_ONCE
+        )
+        self._sock.listen(LISTEN_QUEUE)
 
     async def close(self) -> None:
         """Lets what is queued for viewers go out, for a moment, and hangs up."""
