@@ -30,9 +30,12 @@ _EXIT_CODES: Entries = (
 )
 _FILES: Entries = (
     ("PREFIX_status.txt", "a line for each task that has finished; what -r reads"),
+    ("PREFIX_usage.txt", "CPU time and memory of each task; not with --no-usage"),
+    ("PREFIX_dbUtil.sh", "adds machines to the run, shows it, or steers it; see disbatch-ctl"),
     ("PREFIX_driver.txt", "log of the process that hands out tasks"),
     ("PREFIX_NODE_engine.txt", "log of the process that runs them on one node"),
     ("PREFIX_kvsinfo.txt", "where the run is reached, with its secret; removed at the end"),
+    ("PREFIX_url", "with -w, address of the web page, with its secret; removed at the end"),
 )
 _ENVIRONMENT: Entries = (
     ("DISBATCH_SSH_NODELIST", "HOST:COUNT,... as with -s, where -s is not given and there is no Slurm job"),
