@@ -17,7 +17,7 @@ class Limits(NamedTuple):
 
     output_bytes: int = 1 << 20
     """Unsent replies of one connection. Beyond it nothing more is read from that peer until it has read; so a peer
-    that never reads holds this much, and one value, for as long as it stays connected."""
+    that never reads holds this much, and one value, until `silent_s` ends it."""
 
     batch_bytes: int = 65_536
     """Replies are gathered up to this size before they are written: one system call for many small ones."""
@@ -61,7 +61,7 @@ class Limits(NamedTuple):
     """A peer whose host answers nothing for so long (crashed, unplugged, a firewall that forgot us) is gone: long
     enough for a network that hiccups or a switch that restarts, well below the lease of an engine. It holds too where
     something waits to be sent, which keepalive alone leaves to some fifteen minutes of repeating. A stopped program is no
-    silent host, unless more is sent to it than its kernel takes."""
+    silent host, unless more is sent to it than its kernel takes: then the kernel counts that time, too."""
 
     close_flush_s: float = 2.0
     """How long a closing server waits for peers to take what was already sent to them."""

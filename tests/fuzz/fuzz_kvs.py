@@ -111,8 +111,9 @@ def pieces(data: bytes, step: int) -> list[bytes]:
 
 
 def serve(data: bytes, step: int, guarded: bool) -> None:
-    """A whole server connection whose socket takes little at a time: the store stays sound, and bounds hold."""
-    server = Server(limits=LIMITS, logger=SILENT)
+    """A whole server connection whose socket may take little at a time, and may be waited for in bursts: the store
+    stays sound, and bounds hold."""
+    server = Server(limits=LIMITS, logger=SILENT, alone=step % 3 == 0)
     server.on_down = None
     sock, poller = FakeSocket(step % 4 * 40), FakePoller()
     handshake = auth.ServerHandshake(TOKEN) if guarded else None
