@@ -195,6 +195,13 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
 def _add_records(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--status-header", action="store_true", help="begin the status file with a line of column names")
+    add(
+        "--fsync",
+        choices=("none", "interval", "always"),
+        default="interval",
+        help="when finished tasks are forced to the disk: never, each second and at the end (the default), or before"
+        " more is started",
+    )
     add("--no-usage", action="store_true", help="write no file with the CPU time and memory of each task")
     add("--logfile", metavar="FILE", help="log of the driver (default: PREFIX_driver.txt)")
     levels = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")

@@ -112,8 +112,10 @@ class DriverShell:
         retirement: Retirement,
         rescue: Rescue,
         drain_before_s: float | None = None,
+        fsync: str = "interval",
     ) -> None:
         self._core = core
+        self._fsync = fsync
         self._source = source
         self._resume = resume
         self._kvs = kvs
@@ -156,6 +158,7 @@ class DriverShell:
             lambda batches: self._from_thread(self._wrote, batches),
             lambda reason: self._from_thread(self._disk_trouble, reason),
             UsageFile(self._files.usage, lambda reason: self._from_thread(self._usage_trouble, reason)),
+            self._fsync,
         )
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:

@@ -78,6 +78,7 @@ class RunSettings:
     losses: LossPolicy
     status_header: bool
     usage: bool  # whether a usage file is written
+    fsync: str  # when the status file is synced: none, interval (FSYNC_S), always
     logfile: str | None
     loglevel: str
     use_address: tuple[str, int] | None
@@ -125,6 +126,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         losses=LossPolicy(options.lease or LEASE_S, options.on_lost, options.lost_limit or LOST_LIMIT),
         status_header=options.status_header,
         usage=not options.no_usage,
+        fsync=options.fsync,
         logfile=options.logfile,
         loglevel=options.loglevel,
         use_address=_address(options.use_address, "--use-address")

@@ -162,6 +162,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         retirement,
         rescue,
         settings.drain_before_s,
+        settings.fsync,
     )
     try:
         own = (

@@ -30,13 +30,20 @@ class Beside(Protocol):
 class StatusWriter:
     """Appends batches of lines in order. `written(batches)` and `trouble(text)` are called in the writer's thread.
 
-    `trouble` gets the reason when writing begins to fail, and an empty text when it works again.
+    `trouble` gets the reason when writing begins to fail, and an empty text when it works again. With `fsync` always, a batch
+    is written once it is on the disk, and not before.
     """
 
     def __init__(
-        self, descriptor: int, written: Written, trouble: Trouble, beside: Beside | None = None
+        self,
+        descriptor: int,
+        written: Written,
+        trouble: Trouble,
+        beside: Beside | None = None,
+        fsync: str = "interval",
     ) -> None:
         self._fd = descriptor
+        self._fsync = fsync  # none, interval, always: see --fsync
         self._beside = beside
         self._written = written
         self._trouble = trouble
@@ -75,6 +82,8 @@ class StatusWriter:
                 if data and not self._write(data):
                     return
                 self._dirty = self._dirty or bool(data)
+                if self._fsync == "always":
+                    self._sync()
                 if batches:
                     self._written(batches)
                 if beside and self._beside:
@@ -133,7 +142,7 @@ class StatusWriter:
         self._size += len(data)
 
     def _sync(self) -> None:
-        if not self._dirty:
+        if not self._dirty or self._fsync == "none":
             return
         self._dirty = False  # before the sync: what is written during it is for the next one
         with contextlib.suppress(OSError):  # not every file system can; the lines are written all the same

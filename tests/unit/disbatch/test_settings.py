@@ -64,7 +64,7 @@ def test_every_option_of_the_manual_is_there() -> None:
     --resume-from -R --retry -S --startup-only --status-header -w --web --taskcommand --taskserver -C
     --context-task-limit -c --cpusPerTask --fill -g --gpu --no-retire -l --label --retire-cmd -s --ssh-node -t
     --tasksPerNode"""
-    ours = "--no-bind --no-usage --grace --drain-before -k -f --fail-fast --dry-run --version --loglevel --use-address --quiet"
+    ours = "--no-bind --no-usage --fsync --grace --drain-before -k -f --fail-fast --dry-run --version --loglevel --use-address --quiet"
     known = {option for action in build_parser()._actions for option in action.option_strings}
     assert not set((manual + " " + ours).split()) - known
 
