@@ -58,7 +58,6 @@ def make_report(
     timed = array("l", rows.timed())
     durations = durations_of([rows.elapsed[row] for row in timed])
     failed = [row for row in final.values() if rows.fate[row] == Fate.FAILED]
-    failed_tries = sum(1 for row in timed if rows.code[row] and rows.kind[row] == Kind.TASK)
     setup = [*rows.of_kind(Kind.SETUP)]
     leaks = _leaks(rows, final, line_of, top)
     usage_figures = _usage(rows, usages, line_of, top, runs)
@@ -69,8 +68,7 @@ def make_report(
         failed=len(failed),
         lost=sum(1 for row in final.values() if rows.fate[row] == Fate.LOST),
         earlier=sum(1 for row in final.values() if rows.kind[row] == Kind.SKIPPED),
-        repaired=failed_tries
-        - sum(1 for row in failed if rows.kind[row] == Kind.TASK and rows.start[row] > 0),
+        repaired=_repaired(rows, final),
         setup=len(setup),
         setup_failed=sum(1 for row in setup if rows.code[row]),
         barriers=sum(1 for _ in rows.of_kind(Kind.BARRIER)),
@@ -134,6 +132,13 @@ def _list_notes(rows: Rows, final: dict[int, int], files: int) -> list[str]:
     return [
         f"{twice} task numbers stand for different commands in different files: each counts as a task of its own"
     ]
+
+
+def _repaired(rows: Rows, final: dict[int, int]) -> int:
+    """How many tasks failed in one of the runs and then went well."""
+    keys = rows.keys
+    tried = {keys[row] for row in rows.of_kind(Kind.TASK) if rows.fate[row] == Fate.FAILED}
+    return sum(1 for key in tried if rows.fate[final[key]] == Fate.DONE)
 
 
 def _failures(rows: Rows, failed: Sequence[int], fetch: Fetch, how: HOW) -> list[FailureLine]:

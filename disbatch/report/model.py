@@ -182,7 +182,7 @@ class Report:
     failed: int  # whose last word is a failure
     lost: int  # whose engine was lost, and that were not run again
     earlier: int  # done in runs whose files were not given
-    repaired: int  # processes that failed while a later try succeeded
+    repaired: int  # that failed once and went well in the end
     setup: int  # per-engine commands
     setup_failed: int
     barriers: int

@@ -66,8 +66,11 @@
     if (c.slots.length && c.runs.length === 1) { slots.x.unshift(0); slots.y.unshift(0); }
     const shapes = c.tails.filter(([a, b]) => b > a).map(([x0, x1]) => ({ type: "rect", xref: "x", yref: "paper", x0, x1, y0: 0, y1: 1, fillcolor: color("shade"), line: { width: 0 }, layer: "below" }));
     for (const [x] of c.barriers.slice(0, 200)) shapes.push({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: color("room"), width: 1, dash: "dot" } });
-    const annotations = c.barriers.length > 8 || narrow() ? [] : c.barriers.map(([x, line]) => ({ x, y: 1, xref: "x", yref: "paper", yanchor: "bottom", text: `barrier, line ${line}`, showarrow: false, font: { size: 11 } }));
-    if (c.runs.length > 1) for (const [x, path] of c.runs) annotations.push({ x, y: 1, xref: "x", yref: "paper", xanchor: "left", yanchor: "bottom", text: plain(path.slice(-40)), showarrow: false, font: { size: 11 } });
+    const annotations = c.barriers.length > 8 || c.runs.length > 1 || narrow() ? [] : c.barriers.map(([x, line]) => ({ x, y: 1, xref: "x", yref: "paper", yanchor: "bottom", text: `barrier, line ${line}`, showarrow: false, font: { size: 11 } }));
+    c.runs.forEach(([x, path], n) => { // a short run has no room for its name
+      const until = n + 1 < c.runs.length ? c.runs[n + 1][0] : data.end;
+      if (c.runs.length > 1 && until - x > data.end * (narrow() ? 0.4 : 0.2)) annotations.push({ x, y: 1, xref: "x", yref: "paper", xanchor: "left", yanchor: "bottom", text: plain(path.slice(-30)), showarrow: false, font: { size: 11 } });
+    });
     draw("curve", [
       { x: c.x, y: c.busy, name: "busy", mode: "lines", fill: "tozeroy", line: { color: color("ok"), width: 1.2, shape: "hvh" }, text: c.x.map(words), hovertemplate: "%{text}: %{y:.1f} busy<extra></extra>" },
       { ...slots, name: "slots", mode: "lines", line: { color: color("room"), width: 1.5, shape: "hv" }, hoverinfo: "skip" },

@@ -87,7 +87,7 @@ def _cards(r: Report) -> str:
     if r.earlier:
         cards.insert(2, (f"{r.earlier:,}", "done in earlier runs", ""))
     if r.repaired:
-        cards.insert(2, (f"{r.repaired:,}", "failed at first", ""))
+        cards.insert(2, (f"{r.repaired:,}", "failed at first, then went well", ""))
     return "".join(
         f'<div class="card {kind}"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
         for value, name, kind in cards

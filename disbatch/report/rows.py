@@ -179,10 +179,15 @@ class Rows:
                 yield row
             row = self.kind.find(kind, row + 1)
 
+    @property
+    def keys(self) -> "array[int]":
+        """By row: what task it speaks of."""
+        return self.key if self._several else self.task
+
     def final(self) -> dict[int, int]:
         """For each task the row that tells how it ended: a success wins, then a row of the run itself, then the later."""
         best: dict[int, int] = {}
-        ranks, keys = self.fate, self.key if self._several else self.task
+        ranks, keys = self.fate, self.keys
         for row, kind in enumerate(self.kind):
             if not ranks[row]:
                 continue

@@ -57,7 +57,7 @@ class _Printer:
         for number, what in (
             (r.lost, "lost with their engine"),
             (r.earlier, "done in earlier runs"),
-            (r.repaired, "failed at first"),
+            (r.repaired, "failed at first, then went well"),
         ):
             if number:
                 line.append(f", {number:,} {what}")
