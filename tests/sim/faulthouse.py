@@ -46,6 +46,7 @@ from disbatch.core.resume import Place, Verdict
 from disbatch.core.status import StatusRecord
 
 MAX_DRIVERS = 400
+MAX_NODES = 20  # more only beat their hearts
 MAX_UNREAD = 4_000  # messages in all mailboxes that nobody reads any more
 MAX_REPORTS = 400  # of one engine, not acknowledged
 
@@ -463,7 +464,8 @@ def terminate(house: FaultHouse, node: Node, seconds: float) -> None:
 
 
 def join(house: FaultHouse, node: Node, seconds: float) -> None:
-    if house.driver.frozen_until <= house.world.now:  # it is the driver that gives ranks
+    few = len(house.driver.nodes) < MAX_NODES
+    if few and house.driver.frozen_until <= house.world.now:  # it is the driver that gives ranks
         house.driver.launch(house.driver.core.fleet.next_rank)
 
 
