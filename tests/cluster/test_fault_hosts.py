@@ -87,6 +87,7 @@ def test_a_link_that_is_down_for_longer_than_the_lease(ssh_bed: SshBed, bench: B
     run.until(lambda: "nodea was lost" in run.err(), "it is lost", seconds=30)
     run.until(lambda: len(alive()) == 1, "its task is dead", seconds=10)
     lost_after = time.monotonic() - began
+    run.until(lambda: time.monotonic() - began > 7, "the lease is over")
     ssh_bed.link("nodea", up=True)
     assert lost_after < 5 + 6 or os.getloadavg()[0] > 4
     run.until(lambda: len(begun(bench, lost)) >= 2, "the lost task runs again", seconds=60)
