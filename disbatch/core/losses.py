@@ -184,10 +184,11 @@ class Losses:
         return self._end(engine) <= now.mono_s
 
     def _launch_again(self, now: Instant) -> None:
-        due = [engine for at_s, engine in self._again if at_s <= now.mono_s]
+        # not beside what may still run there: its slots are taken
+        due = [e for at_s, e in self._again if at_s <= now.mono_s and e.sid not in self._lingering]
         if not due:
             return
-        self._again = [each for each in self._again if each[0] > now.mono_s]
+        self._again = [each for each in self._again if each[1] not in due]
         fleet = self._books.fleet
         for engine in due:
             if not self._run.ending_or_done:

@@ -246,3 +246,17 @@ def test_a_run_that_is_to_end_at_once_does_not_wait_for_an_engine_that_says_noth
     assert d.over is None
     d.ticks(2)
     assert d.over is not None and d.over.ending is Ending.SIGTERM and d.core.left
+
+
+def test_no_engine_is_started_beside_what_may_still_run_on_its_node() -> None:
+    d = driver()
+    d.engine(0)
+    d.lists(task(0))
+    d.exits(0)
+    d.happens(Swept("sid0", False))
+    d.ticks(5)
+    assert launches(d) == []
+    d.ticks(LEASE_S - margin_s(LEASE_S))
+    d.happens(Swept("sid0", True))
+    d.ticks(0.5)
+    assert launches(d) == [(1, 0)]
