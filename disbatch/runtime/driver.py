@@ -82,6 +82,7 @@ T = TypeVar("T")
 
 _LOG_LEVELS: dict[Level, int] = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
+SIGNAL_DOUBT_S = 0.2  # schedulers signal everything of a job within 20 ms
 CLOSE_S = 10.0  # for the last lines, once everything else is over
 
 
@@ -133,6 +134,7 @@ class DriverShell:
             self._job_end = JobEnd(os.environ, drain_before_s, lambda: self._happened(event), log.info)
         self._feeds = False  # before all engines are known, a list could end with nobody to run it
         self._disk_fails = False
+        self._in_a_hurry = False  # SIGTERM came, or a second signal: a disk that fails is not waited for
         self._total: int | None = None
         self._counting = False
         self._results: ResultPublisher | None = None
@@ -192,7 +194,7 @@ class DriverShell:
         publisher.start()
         self._rescue.begin(self._happened, self._launches.order)
         showing = asyncio.create_task(self._show())
-        ending = await self._finish_command(await self._over)
+        ending = await self._finish_command(await self._ended())
         showing.cancel()
         self._view.update(self.snapshot())
         self._feeder.stop()
@@ -205,6 +207,15 @@ class DriverShell:
         await self._finish_observers(ending)
         publisher.finish()
         await self._kvs.close()
+        return ending
+
+    async def _ended(self) -> Ending:
+        """How the run ended. Where engines were stopped from outside, the same signal may be on its way to us, and then
+        it is the cause."""
+        ending = await self._over
+        if ending is Ending.NO_ENGINE:
+            await asyncio.sleep(SIGNAL_DOUBT_S)
+            return self._core.ending or ending
         return ending
 
     def _make_feeder(self, feed: FeedSettings | None) -> Feeder:
@@ -361,9 +372,9 @@ class DriverShell:
             self._observers.hurry()
             if self._command:
                 self._command.kill()
-        again = self._core.ending is not None
+        self._in_a_hurry |= self._core.ending is not None or ending is Ending.SIGTERM
         self._happened(SignalCame(ending))
-        if self._disk_fails and (again or ending is Ending.SIGTERM):
+        if self._disk_fails and self._in_a_hurry:
             self._give_up_disk()
 
     # -- the status file
@@ -385,6 +396,8 @@ class DriverShell:
             text = f"{path} can be written again; the run goes on"
         self._log.error(text)
         self._view.say(text, "error")
+        if reason and self._in_a_hurry:  # the signal came first
+            self._give_up_disk()
 
     def _usage_trouble(self, reason: str) -> None:
         self._warn(f"cannot write {self._files.usage}: {reason}. The run goes on without it")
