@@ -92,6 +92,12 @@ def read_environ(pid: int) -> bytes:
         return b""
 
 
+def leads_session(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid) == pid
+    return False
+
+
 def command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
@@ -269,11 +275,16 @@ class Bench:
         return sorted(r.task_id for r in self.rows(name) if r.flags[3] != "P" and r.flags[0] not in "BC")
 
     def task_pids(self) -> set[int]:
-        """Process ids of the tasks of this bench that run now: of their bash, not of what that has started."""
+        """Process ids of the tasks of this bench that run now: of their bash, not of what that has started.
+
+        A task leads its session; a child of its bash looks the same until it has become what it is to be.
+        """
         return {
             pid
             for pid in processes_of(str(self.path.parent))
-            if command_line(pid).startswith("/bin/bash -c") and b"DISBATCH_TASKID=" in read_environ(pid)
+            if command_line(pid).startswith("/bin/bash -c")
+            and b"DISBATCH_TASKID=" in read_environ(pid)
+            and leads_session(pid)
         }
 
     def left_running(self) -> list[str]:
