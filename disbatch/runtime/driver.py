@@ -9,15 +9,13 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from threading import Thread
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from disbatch.core.driver import DriverCore
 from disbatch.core.driver_events import (
     ContextOpened,
-    DiskGivenUp,
     Dismiss,
     DrainCame,
     Effect,
@@ -46,16 +44,13 @@ from disbatch.core.driver_events import (
     ServerLost,
     SignalCame,
     Sweep,
-    Written,
 )
 from disbatch.core.errors import PeerError
 from disbatch.core.joining import Answer, StopKind
 from disbatch.core.messages import Hello, Up
 from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
-from disbatch.core.resume import Place
 from disbatch.core.snapshot import RunSnapshot
-from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.door import Door
 from disbatch.runtime.facts import RunFacts
@@ -67,18 +62,15 @@ from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.launches import Launched, Launches, LaunchOrder
 from disbatch.runtime.observers import Observers, Watched
 from disbatch.runtime.publish import Publisher
+from disbatch.runtime.recording import Recording
 from disbatch.runtime.rescue import Rescue
 from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
-from disbatch.runtime.statusfile import StatusWriter
 from disbatch.runtime.steering import Steering
-from disbatch.runtime.usagefile import UsageFile
 from kvsstcp.values import Value
-
-T = TypeVar("T")
 
 _LOG_LEVELS: dict[Level, int] = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
@@ -123,7 +115,6 @@ class DriverShell:
         self._log = log
         self._view = view
         self._files = files
-        self._status_path = files.status
         self._observers = observers
         self._retirement = retirement
         self._rescue = rescue
@@ -133,11 +124,8 @@ class DriverShell:
             event = DrainCame(drain_before_s)
             self._job_end = JobEnd(os.environ, drain_before_s, lambda: self._happened(event), log.info)
         self._feeds = False  # before all engines are known, a list could end with nobody to run it
-        self._disk_fails = False
-        self._in_a_hurry = False  # SIGTERM came, or a second signal: a disk that fails is not waited for
         self._total: int | None = None
         self._counting = False
-        self._results: ResultPublisher | None = None
         self._command: FeedCommand | None = None
         self._started = time.monotonic()
         self._over_at = 0.0
@@ -155,12 +143,8 @@ class DriverShell:
         of the driver's own `context`, which is None for a run that waits for others."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[Ending] = self._loop.create_future()
-        self._writer = StatusWriter(
-            status_fd,
-            lambda batches: self._from_thread(self._wrote, batches),
-            lambda reason: self._from_thread(self._disk_trouble, reason),
-            UsageFile(self._files.usage, lambda reason: self._from_thread(self._usage_trouble, reason)),
-            self._fsync,
+        self._recording = Recording(
+            status_fd, self._files, self._resume, self._observers, self._happened, self._tell, self._fsync
         )
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
@@ -200,7 +184,7 @@ class DriverShell:
         self._feeder.stop()
         if self._job_end:
             self._job_end.stop()
-        self._writer.close(CLOSE_S)
+        self._recording.close(CLOSE_S)
         await self._retirement.finish(RETIRE_END_S)
         await self._rescue.close()
         await self._launches.finish()
@@ -225,7 +209,7 @@ class DriverShell:
         if isinstance(source, StreamSource):
             return StreamFeeder(source, self)
         assert feed is not None
-        self._results = ResultPublisher(self._kvs)
+        self._recording.results = ResultPublisher(self._kvs)
         feeder = KvsFeeder(source, self, self._kvs, self._signed_in)
         if feed.command is not None:
             environ = {**os.environ, **feed.environ}
@@ -257,8 +241,8 @@ class DriverShell:
             await self._observers.finish(end)
 
     def _signed_in(self) -> None:
-        assert isinstance(self._source, KvsSource) and self._results
-        self._results.result_key = self._source.result_key
+        assert isinstance(self._source, KvsSource) and self._recording.results
+        self._recording.results.result_key = self._source.result_key
         self._log.info("the feeding program %s has signed in", self._source.name)
         if self._command:
             self._command.signed_in = True
@@ -274,8 +258,11 @@ class DriverShell:
         return ending
 
     def _warn(self, text: str) -> None:
-        self._log.warning(text)
-        self._view.say(text, "warning")
+        self._tell(text, "warning")
+
+    def _tell(self, text: str, level: Level) -> None:
+        self._log.log(_LOG_LEVELS[level], text)
+        self._view.say(text, level)
 
     def order(self, kind: StopKind, name: str, *, hard: bool = False) -> Answer:
         """Ends an engine (by rank) or a context (by label), softly or hard; returns what became of it."""
@@ -316,19 +303,9 @@ class DriverShell:
         elif isinstance(effect, Dismiss | Forget | Sweep | LaunchAgain):
             self._rescue.carry_out(effect)
         elif isinstance(effect, Record):
-            rows = effect.rows
-            if self._observers:
-                self._observers.remember(effect.batch, rows)
-            if self._results:
-                self._results.remember(effect.batch, [self._record_of(row) for row in rows])
-            data = b"".join(
-                [self._skipped(row) if isinstance(row, Place) else format_record(row) for row in rows]
-            )
-            usage = "".join(effect.usage).encode("utf-8", "surrogateescape")
-            self._writer.append(effect.batch, data, usage)
+            self._recording.record(effect)
         elif isinstance(effect, Say):
-            self._log.log(_LOG_LEVELS[effect.level], effect.text)
-            self._view.say(effect.text, effect.level)
+            self._tell(effect.text, effect.level)
         elif isinstance(effect, Note):
             self._log.info(effect.text)
         elif isinstance(effect, Publish):
@@ -341,17 +318,6 @@ class DriverShell:
         if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost):
             self._observers.happened(effect)
 
-    def _skipped(self, place: Place) -> bytes:
-        assert self._resume is not None
-        return self._resume.skipped_line(place)
-
-    def _record_of(self, row: StatusRecord | Place) -> StatusRecord:
-        if isinstance(row, StatusRecord):
-            return row
-        record = parse_record(self._skipped(row).rstrip(b"\n"), self._status_path)
-        assert record is not None
-        return record
-
     def _message_came(self, value: Value) -> None:
         try:
             message = from_value(value)
@@ -363,48 +329,15 @@ class DriverShell:
         if isinstance(message, Hello | Up):
             self._happened(MessageCame(message))
 
-    def _from_thread(self, function: Callable[[T], None], argument: T) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
-            self._loop.call_soon_threadsafe(function, argument)
-
     def _signalled(self, ending: Ending) -> None:
         if self._core.over:
             self._observers.hurry()
             if self._command:
                 self._command.kill()
-        self._in_a_hurry |= self._core.ending is not None or ending is Ending.SIGTERM
+        again = self._core.ending is not None
         self._happened(SignalCame(ending))
-        if self._disk_fails and self._in_a_hurry:
-            self._give_up_disk()
-
-    # -- the status file
-
-    def _wrote(self, batches: list[int]) -> None:
-        for batch in batches:
-            if self._results:
-                self._results.written(batch)
-            if self._observers:
-                self._observers.written(batch)
-            self._happened(Written(batch))
-
-    def _disk_trouble(self, reason: str) -> None:
-        self._disk_fails = bool(reason)
-        path = self._status_path
-        if reason:
-            text = f"cannot write {path}: {reason}. Results are kept, nothing more is started until it can be written"
-        else:
-            text = f"{path} can be written again; the run goes on"
-        self._log.error(text)
-        self._view.say(text, "error")
-        if reason and self._in_a_hurry:  # the signal came first
-            self._give_up_disk()
-
-    def _usage_trouble(self, reason: str) -> None:
-        self._warn(f"cannot write {self._files.usage}: {reason}. The run goes on without it")
-
-    def _give_up_disk(self) -> None:
-        self._writer.give_up()
-        self._happened(DiskGivenUp())
+        if again or ending is Ending.SIGTERM:
+            self._recording.hurry()
 
     # -- the sink of the feeder
 

@@ -1,0 +1,118 @@
+"""The driver's rows on their way to the disk, and who is told when they are there: results, observers, the core.
+
+Also what is done when they cannot be written.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, Written
+from disbatch.core.resume import Place
+from disbatch.core.status import StatusRecord, format_record, parse_record
+from disbatch.runtime.files import RunFiles
+from disbatch.runtime.observers import Observers
+from disbatch.runtime.results import ResultPublisher
+from disbatch.runtime.resume import ResumeFiles
+from disbatch.runtime.statusfile import StatusWriter
+from disbatch.runtime.usagefile import UsageFile
+
+T = TypeVar("T")
+
+
+class Recording:
+    """`happened` takes events for the core, `tell` what the user has to know. Belongs to the loop in which it is made."""
+
+    def __init__(
+        self,
+        status_fd: int,
+        files: RunFiles,
+        resume: ResumeFiles | None,
+        observers: Observers,
+        happened: Callable[[Event], None],
+        tell: Callable[[str, Level], None],
+        fsync: str,
+    ) -> None:
+        self.results: ResultPublisher | None = None  # for a program that feeds tasks
+        self._files = files
+        self._resume = resume
+        self._observers = observers
+        self._happened = happened
+        self._tell = tell
+        self._fails = False
+        self._in_a_hurry = False
+        self._loop = asyncio.get_running_loop()
+        self._writer = StatusWriter(
+            status_fd,
+            lambda batches: self._from_thread(self._wrote, batches),
+            lambda reason: self._from_thread(self._trouble, reason),
+            UsageFile(files.usage, lambda reason: self._from_thread(self._usage_trouble, reason)),
+            fsync,
+        )
+
+    def record(self, effect: Record) -> None:
+        """Appends a batch; the core is told once it is on disk."""
+        rows = effect.rows
+        if self._observers:
+            self._observers.remember(effect.batch, rows)
+        if self.results:
+            self.results.remember(effect.batch, [self._record_of(row) for row in rows])
+        data = b"".join(
+            [self._skipped(row) if isinstance(row, Place) else format_record(row) for row in rows]
+        )
+        usage = "".join(effect.usage).encode("utf-8", "surrogateescape")
+        self._writer.append(effect.batch, data, usage)
+
+    def hurry(self) -> None:
+        """The run has to stop: a disk that fails, now or later, is not waited for."""
+        self._in_a_hurry = True
+        if self._fails:
+            self._give_up()
+
+    def close(self, seconds: float) -> None:
+        """Writes what is left, for so long at most."""
+        self._writer.close(seconds)
+
+    def _skipped(self, place: Place) -> bytes:
+        assert self._resume is not None
+        return self._resume.skipped_line(place)
+
+    def _record_of(self, row: StatusRecord | Place) -> StatusRecord:
+        if isinstance(row, StatusRecord):
+            return row
+        record = parse_record(self._skipped(row).rstrip(b"\n"), self._files.status)
+        assert record is not None
+        return record
+
+    def _from_thread(self, function: Callable[[T], None], argument: T) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
+            self._loop.call_soon_threadsafe(function, argument)
+
+    def _wrote(self, batches: list[int]) -> None:
+        for batch in batches:
+            if self.results:
+                self.results.written(batch)
+            if self._observers:
+                self._observers.written(batch)
+            self._happened(Written(batch))
+
+    def _trouble(self, reason: str) -> None:
+        self._fails = bool(reason)
+        path = self._files.status
+        if not reason:
+            self._tell(f"{path} can be written again; the run goes on", "error")
+            return
+        self._tell(
+            f"cannot write {path}: {reason}. Results are kept, nothing more is started until it can be written",
+            "error",
+        )
+        if self._in_a_hurry:
+            self._give_up()
+
+    def _usage_trouble(self, reason: str) -> None:
+        self._tell(f"cannot write {self._files.usage}: {reason}. The run goes on without it", "warning")
+
+    def _give_up(self) -> None:
+        self._writer.give_up()
+        self._happened(DiskGivenUp())
