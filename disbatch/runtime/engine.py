@@ -56,6 +56,7 @@ from kvsstcp.errors import ConnectionFailed, KvsError
 from kvsstcp.values import Value
 
 NOTE_S = 60.0  # a user need not be told more often that a node is short of something
+MERCY_S = 0.5  # for what got TERM with its task and is tidying up when the task's own bash is already gone
 LIFELINE_MARK = b"\0"  # behind the certificate, which is text
 
 
@@ -137,6 +138,7 @@ class EngineShell:
         self._core = EngineCore(provision.config)
         self._environment = TaskEnvironment(os.environb, start, provision.environ)
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.mercy_s = 0.0  # what tasks have left behind gets this long before it is killed
         self._vitals_due = 0.0
         self._note = ""
         self._note_due = 0.0
@@ -242,6 +244,7 @@ class EngineShell:
             elif isinstance(effect, Kill):
                 self._log.info("running tasks get %s", "KILL" if effect.hard else "TERM")
                 signum = signal.SIGKILL if effect.hard else signal.SIGTERM
+                self.mercy_s = 0.0 if effect.hard else MERCY_S
                 self._table.kill(signum)
                 self._spawner.drop(signum)
             elif isinstance(effect, Deadline):
@@ -336,13 +339,16 @@ def _provide(start: EngineStart, log: logging.Logger) -> Provision:
 def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
     """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
     log = open_log(start.log, start.facts.loglevel, "engine")
+    after_s = 0.0
     try:
         provision = _provide(start, log)
         # Not asyncio.run, which waits for its threads at the end: one may still be asking a name server that does not
         # answer for an address of the driver that was not needed. The process ends by os._exit.
-        return asyncio.new_event_loop().run_until_complete(
-            EngineShell(start, provision, guard_fd, deadline_fd, log).run()
-        )
+        shell = EngineShell(start, provision, guard_fd, deadline_fd, log)
+        try:
+            return asyncio.new_event_loop().run_until_complete(shell.run())
+        finally:
+            after_s = shell.mercy_s
     except (KvsError, MachineError, OSError) as error:
         words = f"this engine cannot work: {error}"
         if isinstance(error, ConnectionFailed):
@@ -357,5 +363,5 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
             used.user + used.system,
             used.children_user + used.children_system,
         )
-        kill_descendants()
+        kill_descendants(after_s)
         logging.shutdown()

@@ -108,8 +108,12 @@ class _Timer:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 
 
-def kill_descendants() -> None:
-    """SIGKILL to everything below this process until nothing is left to wait for."""
+def kill_descendants(after_s: float = 0.0) -> None:
+    """SIGKILL to everything below this process until nothing is left to wait for; what ends by itself within `after_s`
+    is left in peace."""
+    until = time.monotonic() + after_s
+    while time.monotonic() < until and _reap_children():
+        time.sleep(ROUND_S)
     for _ in range(KILL_ROUNDS):
         if not _reap_children():
             return

@@ -175,7 +175,8 @@ def test_a_job_that_joined_a_run_drains_alone_and_the_next_goes_on(slurm: SlurmB
 
 
 def test_a_node_that_dies_costs_a_job_with_no_kill_only_that_node(own_slurm: SlurmBed, bench: Bench) -> None:
-    bench.file("Tasks", "echo >> $SLURMD_NODENAME.begun; [ $SLURMD_NODENAME = node1 ] || sleep 1000\n" * 3)
+    task = "echo >> $SLURMD_NODENAME.begun; [ $SLURMD_NODENAME = node1 ] || sleep 1000; "
+    bench.file("Tasks", (task + "until [ -e node2.begun ]; do sleep 0.05; done\n") * 3)
     command = PROGRAM + " --lease 3 -p run Tasks"
     job = own_slurm.sbatch("--no-kill", "-N2", "-n2", script=ENVIRONMENT + "exec " + command, cwd=bench.path)
     own_slurm.wait((bench.path / "node2.begun").exists, "a task runs on node2", 40)

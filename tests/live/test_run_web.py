@@ -364,7 +364,10 @@ def test_on_a_terminal_the_address_is_printed(bench: Bench) -> None:
             lambda: (bench.path / "run_url").exists() and bench.read("run_url"), "the address is written"
         )
         url = bench.read("run_url").strip()
-        wait_until(lambda: url in typescript.read_text().replace("\r\n", ""), "the address is printed")
+        wait_until(
+            lambda: url in typescript.read_text(errors="replace").replace("\r\n", ""),
+            "the address is printed",
+        )
     finally:
         bench.file("go", "")
         shell.wait(DEADLINE_S)
