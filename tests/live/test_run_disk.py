@@ -58,6 +58,7 @@ def started(bench: Bench) -> Run:
         f"localhost:{COUNT}",
         "-p",
         "../disk/run",
+        "--no-usage",  # it would take of the room that is meant for the status file
         "Tasks",
         program=["/bin/bash", "-c", 'cd tasks; exec "$@"', "x", *PYTHON],
     )
