@@ -1,7 +1,13 @@
 """For all shelves."""
 
+import signal
+
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is, and nothing about what is tested.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Under nohup SIGHUP is ignored, and what tests start would inherit that; a handler of ours is not inherited.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda signum, frame: None)
