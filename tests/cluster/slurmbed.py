@@ -65,7 +65,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 # Jobs start when they can, not at the next round of the scheduler.
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1
 ReturnToService=2
 KillWait={kill_wait_s}
 GresTypes=gpu
