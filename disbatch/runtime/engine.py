@@ -167,8 +167,8 @@ class EngineShell:
         self._loop.add_reader(start.lifeline_fd, self._launcher_gone)
         self._up = up_key(start.facts.did)
         lease_s = start.config.lease_s
-        line = DriverLine(start.addresses, start.token, certificate or None, lease_s, self._log)
-        connection = asyncio.create_task(self._stay_connected(line))
+        self._line = DriverLine(start.addresses, start.token, certificate or None, lease_s, self._log)
+        connection = asyncio.create_task(self._stay_connected())
         heart = asyncio.create_task(self._beat(heartbeat_s(lease_s)))
         await asyncio.wait((self._over, connection), return_when=asyncio.FIRST_COMPLETED)
         if connection.done() and not self._over.done():
@@ -180,10 +180,10 @@ class EngineShell:
         connection.cancel()
         return await self._over
 
-    async def _stay_connected(self, line: DriverLine) -> None:
+    async def _stay_connected(self) -> None:
         """Signs in, and again on a new connection whenever one has broken or a new session begins."""
         while True:
-            client = await line.connect()
+            client = await self._line.connect()
             try:
                 hello = self._core.hello(_now())
                 # asked for before the hello: the server then knows whose connection it was when it breaks
@@ -281,6 +281,7 @@ class EngineShell:
     def _launcher_gone(self) -> None:
         """The end of the lifeline. Where the driver itself still listens, it was a context that died: it is told."""
         self._loop.remove_reader(self._start.lifeline_fd)
+        self._line.launcher_gone()  # of a driver that is dead, this may be seen before its connections end
         if self._client is None:
             self._end("the driver is gone", 3)
         else:

@@ -35,6 +35,11 @@ class DriverLine:
         self._lease_s = lease_s
         self._log = log
         self._proven: Address | None = None  # where the driver was when we last had it
+        self._refused_s = REFUSED_S
+
+    def launcher_gone(self) -> None:
+        """Whoever started this engine is gone: a host that now refuses the connection need not be asked twice."""
+        self._refused_s = 0.0
 
     async def connect(self) -> AsyncClient:
         """A connection to the driver. Raises MachineError when there is no driver any more, KvsError when there never
@@ -65,7 +70,7 @@ class DriverLine:
                 now = time.monotonic()
                 if not await self._refused():
                     refused_since = None
-                elif now - (refused_since := refused_since or now) >= REFUSED_S:
+                elif now - (refused_since := refused_since or now) >= self._refused_s:
                     raise MachineError("the driver is gone: its host refuses the connection") from None
                 if now - began > GIVE_UP_LEASES * self._lease_s:
                     raise MachineError(f"the driver cannot be reached any more: {error}") from None

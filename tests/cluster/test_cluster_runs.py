@@ -1,7 +1,6 @@
 """disBatch on several hosts: by real ssh to real sshd, and in jobs of a real Slurm."""
 
 import os
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -105,7 +104,7 @@ def test_a_driver_that_is_killed_leaves_nothing_on_the_hosts(ssh_bed: SshBed, be
         env=over_ssh(ssh_bed),
     )
     run.until_exists("0.on", "1.on")
-    os.kill(run.pid, signal.SIGKILL)
+    run.kill()
     run.process.wait(10)
     # while the hosts are there: a client whose host vanishes with its network hears nothing of the end
     wait_until(lambda: not processes_of(str(bench.path)), "nothing is left, here or there", seconds=10)

@@ -96,8 +96,7 @@ def test_a_link_that_is_down_for_longer_than_the_lease(ssh_bed: SshBed, bench: B
 
 def test_engines_on_hosts_end_with_their_driver(ssh_bed: SshBed, bench: Bench) -> None:
     run = start(ssh_bed, bench)
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     wait_until(lambda: bench.left_running() == [], "nothing is left on any host", seconds=15, logs=bench.logs)
 
 
@@ -107,8 +106,7 @@ def test_where_the_driver_only_does_not_answer_the_lease_ends_what_runs(
     run = start(ssh_bed, bench, "--lease", "4")
     ssh_bed.link("nodea", up=False)
     try:
-        run.process.kill()
-        run.process.wait()
+        run.kill()
         wait_until(lambda: not bench.task_pids(), "all tasks are dead", seconds=9, logs=bench.logs)
         # the ssh of this side waits for its network; nothing is left of the engines
         wait_until(
@@ -130,8 +128,7 @@ def test_a_crashed_run_on_hosts_is_swept_when_it_is_resumed(ssh_bed: SshBed, ben
     engine = parent(task)
     for pid in (parent(engine), engine):
         os.kill(pid, signal.SIGSTOP)
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     again = bench.start("-s", "nodea:1", "-p", "next", "-r", "run_status.txt", "Tasks", env=over_ssh(ssh_bed))
     again.until(lambda: len(begun(bench, 0)) == 2, "it runs again", seconds=60)
     assert bench.task_pids() and task not in bench.task_pids()

@@ -247,7 +247,7 @@ def test_a_driver_that_is_gone_without_a_word(bench: Bench, browser: Browser) ->
     run, url = start(bench, tasks=f"true\n{WAIT}\n")
     page = browser.open(url)
     figure(page, "running", "1")
-    run.signal(signal.SIGKILL)
+    run.kill()
     until_text(page, "link-text", "connection lost")
     assert page.locator("#figure-done").inner_text() == "1"
     run.until_ended()

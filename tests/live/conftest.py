@@ -8,15 +8,30 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from disbatch_runs import Bench, kill_all, processes_of, wait_until
+from disbatch_runs import (
+    AFTER_A_KILL_S,
+    AFTER_AN_END_S,
+    DRIVER_KILLED,
+    Bench,
+    command_line,
+    kill_all,
+    processes_of,
+    wait_until,
+)
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
     """Fails a test after which a process still has the test's folder in its environment or as its working folder."""
     yield
+    killed = (tmp_path / "io" / DRIVER_KILLED).exists()
     try:
-        wait_until(lambda: not processes_of(str(tmp_path)), "no process of this test is left", seconds=1.0)
+        wait_until(
+            lambda: not processes_of(str(tmp_path)),
+            "no process of this test is left",
+            seconds=AFTER_A_KILL_S if killed else AFTER_AN_END_S,
+            logs=lambda: "\n".join(map(command_line, processes_of(str(tmp_path)))),
+        )
     finally:
         kill_all(processes_of(str(tmp_path)))
 

@@ -13,6 +13,9 @@ from typing import IO, NamedTuple
 ROOT = Path(__file__).parents[2]
 PYTHON = [sys.executable, "-m", "disbatch"]
 DEADLINE_S = 30.0
+DRIVER_KILLED = "driver.killed"
+AFTER_A_KILL_S = 5.0  # what is promised: no process is left after so long
+AFTER_AN_END_S = 1.0
 
 
 class Row(NamedTuple):
@@ -134,6 +137,12 @@ class Run:
 
     def signal(self, signum: int) -> None:
         self.process.send_signal(signum)
+
+    def kill(self) -> None:
+        """SIGKILL. What it had started may take AFTER_A_KILL_S to end; the look behind the test waits for that."""
+        self.bench.io(DRIVER_KILLED).touch()
+        self.process.kill()
+        self.process.wait()
 
     def out(self) -> str:
         return self.bench.io(self._name + ".out").read_text(errors="replace")

@@ -38,8 +38,7 @@ def test_a_driver_that_is_killed_at_random_moments_and_resumed(bench: Bench) -> 
             run.until_exists(f"{prefix}_status.txt")
         moment = time.monotonic() + chance.uniform(0.15, 0.9)
         wait_until(lambda m=moment, r=run: time.monotonic() > m or r.process.poll() is not None, "the moment")
-        run.process.kill()
-        run.process.wait()
+        run.kill()
         status = f"{prefix}_status.txt"
         if not (bench.path / status).exists():
             continue  # killed before it had begun
@@ -83,8 +82,7 @@ def test_what_a_crashed_run_has_left_is_killed_before_it_is_resumed(bench: Bench
     (engine,) = children(guard)
     for pid in (guard, engine):
         os.kill(pid, signal.SIGSTOP)
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     assert bench.task_pids()
     bench.file("Tasks", f"{TASK.replace('0.03', '1000')}\n")
     again = bench.start("-s", "localhost:1", "-p", "next", "-r", "run_status.txt", "Tasks")

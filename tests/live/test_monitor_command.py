@@ -115,7 +115,7 @@ def test_a_driver_that_is_killed_is_missed_and_tried_again(bench: Bench, termina
     run = begun(bench)
     terminal.start("./run_dbUtil.sh --mon")
     terminal.until("2/2 slots busy")
-    run.process.kill()
+    run.kill()
     terminal.until("no news for", "2/2 slots busy")
     (bench.path / "run_kvsinfo.txt").unlink()  # what the end of a run does
     terminal.until("the run has ended")
@@ -172,7 +172,7 @@ def test_mistakes_are_one_line(bench: Bench, arguments: list[str], code: int, wo
 
 def test_a_driver_that_is_gone_is_one_line(bench: Bench) -> None:
     run = begun(bench)
-    run.process.kill()
+    run.kill()
     bench.file("go", "")
     shown = bench.run("run", "--once", program=MONITOR)
     assert shown.code == 3 and "does not answer" in shown.err and shown.err.count("\n") == 1

@@ -1,7 +1,6 @@
 """A pool that changes while the run goes on: -S, PREFIX_dbUtil.sh, contexts that come, end, and are stopped."""
 
 import json
-import os
 import signal
 import stat
 import subprocess
@@ -100,8 +99,7 @@ def test_after_the_end_the_script_says_so(bench: Bench) -> None:
 
 def test_a_driver_that_was_killed_is_told_apart_from_one_that_ended(bench: Bench) -> None:
     run = start_empty(bench, "true\n")
-    os.kill(run.pid, signal.SIGKILL)
-    run.until_ended()
+    run.kill()
     late = join(bench, "-s", "localhost:1").end()
     assert late.code == 3
     assert "cannot be reached" in late.err and "-r" in late.err and "run_status.txt" in late.err
@@ -111,7 +109,7 @@ def test_a_context_whose_driver_is_killed_ends_with_its_engines(bench: Bench) ->
     run = start_empty(bench, "touch on; sleep 100\n")
     context = join(bench, "-s", "localhost:1")
     run.until_exists("on")
-    os.kill(run.pid, signal.SIGKILL)
+    run.kill()
     ended = context.end()
     assert ended.code == 3 and "is gone" in ended.err
     assert bench.rows() == []

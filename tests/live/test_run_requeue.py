@@ -45,8 +45,7 @@ def killed(bench: Bench, *arguments: str, env: dict[str, str]) -> None:
     run = bench.start("-s", "localhost:3", *arguments, tasks=SHORT, env=env)
     name = "run_status.txt" if "-p" in arguments else "Tasks_77_status.txt"
     run.until(lambda: (bench.path / name).exists() and len(bench.done(name)) == 2, "two tasks are done")
-    run.signal(signal.SIGKILL)
-    run.process.wait()
+    run.kill()
 
 
 def test_a_requeued_job_goes_on_from_its_own_status_file(bench: Bench) -> None:

@@ -185,8 +185,7 @@ def test_fail_fast_kills_what_runs_and_starts_nothing_more(bench: Bench) -> None
 def test_when_the_driver_is_killed_its_engine_and_tasks_end(bench: Bench) -> None:
     run = waiting_run(bench, tasks=f"{WAIT}\n{STUBBORN}\n")
     assert len(run.engine_pids()) == 2
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     wait_until(lambda: bench.left_running() == [], "engine and tasks are gone", seconds=5, logs=bench.logs)
     bench.file("go", "")
     bench.file("Tasks", f"{WAIT}\ntrue\n")

@@ -302,8 +302,7 @@ def test_a_killed_program_leaves_no_process(bench: Bench) -> None:
         lambda: (bench.path / "started").exists() and len(bench.read("started").split()) == 2, "tasks run"
     )
     assert len(bench.left_running()) >= 5
-    run.signal(signal.SIGKILL)
-    run.end()
+    run.kill()
     wait_until(lambda: not bench.left_running(), "all are gone", logs=bench.logs)
     assert not (bench.path / "ran").exists()
     assert bench.rows() == []

@@ -114,6 +114,5 @@ def test_the_driver_is_killed(bench: Bench) -> None:
     )
     run = bench.start_here(2, "--taskcommand", "bash feed.sh", env={"PYTHON": sys.executable})
     run.until_exists("started")
-    os.kill(run.pid, signal.SIGKILL)
-    run.end()
+    run.kill()
     wait_until(lambda: not bench.left_running(), "nothing is left", logs=bench.logs)
