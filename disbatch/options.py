@@ -240,6 +240,12 @@ def _add_losses(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="a task that has lost N engines is recorded with exit code -100 (default: 3)",
     )
+    add(
+        "--quarantine",
+        type=_count(1),
+        metavar="K",
+        help="set an engine aside on which K tasks in a row fail within a second, if they go well elsewhere (default: never)",
+    )
 
 
 def _add_feeding(group: argparse._ArgumentGroup) -> None:

@@ -37,6 +37,16 @@ class Dispatcher:
             self._recalled.setdefault(engine.rank, []).extend(wanted)
             self._owed[engine.rank] = engine
 
+    def set_aside(self, engine: Engine) -> None:
+        """It gets no more tasks, and gives back what it has not started."""
+        engine.aside = "trial"
+        wanted = self._fleet.ahead(engine)
+        engine.recalled.update(wanted)
+        engine.changed()
+        if wanted:
+            self._recalled.setdefault(engine.rank, []).extend(wanted)
+            self._owed[engine.rank] = engine
+
     def serve(self, now: Instant, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
         """Hands out what is READY, unless the run stops, and says all that is owed.
 

@@ -29,6 +29,7 @@ from disbatch.core.driver_events import (
     Publish,
     ServerLost,
     SignalCame,
+    Tick,
     Written,
 )
 from disbatch.core.errors import DisBatchError
@@ -67,6 +68,7 @@ class DriverConfig:
     waits: bool = False  # for machines to join, when there are none
     usage: bool = False  # note what each command took of its node
     losses: LossPolicy = LossPolicy()  # noqa: RUF009 - frozen
+    quarantine: int = 0  # tasks in a row that fail at once, after which their engine is set aside; 0: never
 
 
 class DriverCore:
@@ -97,6 +99,7 @@ class DriverCore:
             Books(self.ledger, self.fleet, self.failures, self._setup, self._recorder, self._dispatcher),
             self._outbox,
             self,
+            config.quarantine,
         )
         self._membership = Membership(
             self.fleet, self._dispatcher, self._outbox, self.sessions.losses.exited, lambda: bool(self._stop)
@@ -153,7 +156,7 @@ class DriverCore:
             self._membership.handle(now, event)
         else:
             self.sessions.handle(now, event)
-        self._settle(now)
+        self._settle(now, tick=isinstance(event, Tick))
         return self._outbox.take()
 
     # -- events
@@ -251,8 +254,10 @@ class DriverCore:
 
     # -- what follows
 
-    def _settle(self, now: Instant) -> None:
+    def _settle(self, now: Instant, *, tick: bool) -> None:
         """What follows from the counts after each event: barriers, the end, tasks for who wants them."""
+        nothing_more = self.list_ended or self._barrier is not None
+        self.sessions.quarantine.settle(now, self._stop, tick=tick, nothing_more=nothing_more)
         if self._barrier and not self._barrier_batch and not self.ledger.unfinished and not self._stop:
             barrier, reached = self._barrier
             self._recorder.rows.append(
@@ -274,7 +279,6 @@ class DriverCore:
             self._desert()
         if self._deserted and not self.fleet.deserted:
             self._deserted = False
-        nothing_more = self.list_ended or self._barrier is not None
         if self.list_ended and not (self._stop or self._barrier or self._waiting):
             self._retire()
         self._outbox.extend(self._dispatcher.serve(now, self._stop, nothing_more=nothing_more))

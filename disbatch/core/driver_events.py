@@ -257,6 +257,15 @@ class EngineLost(NamedTuple):
     why: str
 
 
+class EngineAside(NamedTuple):
+    """For those who watch: an engine gets no more tasks, as those that failed at once there went well elsewhere."""
+
+    rank: int
+    node: str
+    label: str
+    why: str
+
+
 class Over(NamedTuple):
     """Everything is written and every engine is gone."""
 
@@ -277,5 +286,6 @@ Effect = (
     | EngineJoined
     | EngineLeft
     | EngineLost
+    | EngineAside
     | Over
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import Enum
+from typing import Literal
 
 from disbatch.core.errors import IllegalMoveError
 from disbatch.core.messages import NO_MEANS, Hello, StopMode, Vitals
@@ -26,6 +27,9 @@ GONE = (EngineState.STOPPED, EngineState.LOST)
 
 
 NO_LIMIT = 1 << 60
+Aside = Literal[
+    "", "trial", "bad"
+]  # gets no more tasks: until it is known, or as it is known, what its node does to them
 
 
 class Context:
@@ -52,6 +56,7 @@ class Engine:
         "_changes",
         "ack_due",
         "acked",
+        "aside",
         "context",
         "demand",
         "echo",
@@ -131,6 +136,7 @@ class Engine:
         self.exited = False  # its launcher is gone
         self.ours = False  # started by this process, which can start another one in its place
         self.set_up = False  # has the per-engine commands
+        self.aside: Aside = ""
         self.stop: StopMode = ""  # what this engine alone is to do, whatever the others do
         self.stop_sent: StopMode = ""
         self.heard_s: float | None = None  # when its last message came
@@ -153,9 +159,14 @@ class Engine:
     @property
     def own_room(self) -> int:
         """The same without the limit of its context."""
-        if self.state is not EngineState.RUNNING or self.stop:
+        if self.state is not EngineState.RUNNING or self.stop or self.aside:
             return 0
         return self.demand - len(self.held) - self.unwritten
+
+    @property
+    def useful(self) -> bool:
+        """Whether it may run tasks, now or some day."""
+        return self.state not in GONE and self.aside != "bad"
 
     @property
     def busy(self) -> int:
@@ -184,7 +195,7 @@ class Fleet:
         # What follows from the engines, kept up to date: a driver with a thousand of them must not look at all of them
         # for each message. By rank.
         self._changes: dict[int, Engine] = {}  # since the last look
-        self._alive: set[int] = set()
+        self._alive: set[int] = set()  # and not proven to be on a bad node
         self._rooms: dict[int, int] = {}  # of those that have any, whatever the limit of their context
         self._room = 0  # their sum
         self._overfull: set[int] = set()  # running ones that hold more than their slots
@@ -196,7 +207,7 @@ class Fleet:
             rank, engine = self._changes.popitem()
             if self.engines.get(rank) is not engine:
                 continue  # its next session has taken its place
-            (self._alive.discard if engine.state in GONE else self._alive.add)(rank)
+            (self._alive.add if engine.useful else self._alive.discard)(rank)
             self._room -= self._rooms.pop(rank, 0)
             room = engine.own_room
             if room > 0:
@@ -214,7 +225,7 @@ class Fleet:
         """For tests: what is kept up to date is what a look at all engines gives."""
         self._look()
         engines = self.engines.values()
-        assert self._alive == {e.rank for e in engines if e.state not in GONE}
+        assert self._alive == {e.rank for e in engines if e.useful}
         assert self._rooms == {e.rank: e.own_room for e in engines if e.own_room > 0}
         assert self._room == sum(self._rooms.values())
         running = [e for e in engines if e.state is EngineState.RUNNING]
@@ -256,6 +267,7 @@ class Fleet:
         """For the next session of an engine whose last one is lost: the same process, with nothing that it holds."""
         fresh = Engine(old.rank, old.node, old.slots, old.context, old.retires, self._changes)
         fresh.launched_at, fresh.ep, fresh.ours, fresh.stop = old.launched_at, old.ep, old.ours, old.stop
+        fresh.aside = "bad" if old.aside == "bad" else ""
         # people count machines, not sessions
         fresh.finished, fresh.failed, fresh.vitals = old.finished, old.failed, old.vitals
         self.engines[old.rank] = fresh
@@ -267,7 +279,7 @@ class Fleet:
 
     @property
     def deserted(self) -> bool:
-        """Whether all engines are gone, or there never was one."""
+        """Whether all engines are gone, or set aside for good, or there never was one."""
         self._look()
         return not self._alive
 
@@ -291,7 +303,7 @@ class Fleet:
         return sum(e.slots for e in self.engines.values() if e.state not in GONE)
 
     @staticmethod
-    def _ahead(e: Engine) -> list[tuple[int, int]]:
+    def ahead(e: Engine) -> list[tuple[int, int]]:
         """What an engine holds and has not started, as far as is known: it starts things in the order in which it got
         them, so behind its slots, and behind what it has kept when it was asked."""
         held = [each for each in e.held.items() if each[0] not in e.recalled]
@@ -310,7 +322,7 @@ class Fleet:
         for e in map(self.engines.__getitem__, sorted(self._overfull)):
             if free <= 0:
                 break
-            wanted = self._ahead(e)[:free]
+            wanted = self.ahead(e)[:free]
             if not wanted:
                 continue
             e.recalled.update(wanted)

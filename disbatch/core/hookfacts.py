@@ -5,16 +5,16 @@ The names are part of the interface (docs: Mail and hooks): fields may be added,
 
 from dataclasses import asdict, dataclass
 
-from disbatch.core.driver_events import EngineLost
+from disbatch.core.driver_events import EngineAside, EngineLost
 from disbatch.core.notable import BarrierMet, FirstFailure, RunEnd
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import StatusRecord
 
-EVENTS = ("first-failure", "barrier", "engine-lost", "end")
+EVENTS = ("first-failure", "barrier", "engine-lost", "engine-aside", "end")
 MAX_CAUSES = 20
 _COMMAND_CHARS = 10_000  # a task may be megabytes long; whoever needs all of it has the status file
 Facts = dict[str, object]
-Hooked = FirstFailure | BarrierMet | EngineLost | RunEnd
+Hooked = FirstFailure | BarrierMet | EngineLost | EngineAside | RunEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,13 @@ def _own(event: Hooked) -> tuple[str, Facts]:
         return "first-failure", {"task": _task(event.record)}
     if isinstance(event, BarrierMet):
         return "barrier", {"barrier": _barrier(event.record)}
+    engine: Facts
     if isinstance(event, EngineLost):
         engine = {"rank": event.rank, "node": event.node, "context": event.label}
         return "engine-lost", {"engine": {**engine, "running": event.running, "why": event.why}}
+    if isinstance(event, EngineAside):
+        engine = {"rank": event.rank, "node": event.node, "context": event.label}
+        return "engine-aside", {"engine": {**engine, "why": event.why}}
     causes = [
         {"exit_code": g.returncode, "error": g.last_line, "count": g.count, "task_id": g.task_id}
         for g in event.failures[:MAX_CAUSES]

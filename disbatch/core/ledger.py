@@ -16,6 +16,7 @@ class TaskState(Enum):
     NEW = "just read"
     READY = "waiting for a slot"
     ASSIGNED = "held by an engine"
+    WITHHELD = "failed, and its node may be to blame"
     DONE = "finished with exit code 0"
     FAILED = "finished with another exit code"
     SKIPPED = "done in an earlier run"
@@ -23,8 +24,9 @@ class TaskState(Enum):
 
 ALLOWED_MOVES = {
     TaskState.NEW: {TaskState.READY, TaskState.SKIPPED},
-    TaskState.READY: {TaskState.ASSIGNED},
-    TaskState.ASSIGNED: {TaskState.READY, TaskState.DONE, TaskState.FAILED},
+    TaskState.READY: {TaskState.ASSIGNED, TaskState.WITHHELD},
+    TaskState.ASSIGNED: {TaskState.READY, TaskState.WITHHELD, TaskState.DONE, TaskState.FAILED},
+    TaskState.WITHHELD: {TaskState.READY, TaskState.FAILED},
     TaskState.DONE: set(),
     TaskState.FAILED: set(),
     TaskState.SKIPPED: set(),
@@ -34,13 +36,14 @@ ALLOWED_MOVES = {
 class Entry:
     """A task in flight: its state and the number of its current attempt (0 before the first)."""
 
-    __slots__ = ("attempt", "engine", "handed_s", "lost", "state", "task")
+    __slots__ = ("attempt", "engine", "handed_s", "lost", "retried", "state", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.state = TaskState.NEW
         self.attempt = 0
         self.lost = 0  # attempts that were lost with their engines
+        self.retried: int | None = None  # rank of an engine on which it failed without that being final
         self.engine: str | None = None  # session id of the engine that holds it
         self.handed_s = 0.0  # when it was handed to that engine
 
@@ -58,6 +61,7 @@ class Ledger:
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.ready: deque[Entry] = deque()
+        self.withheld = 0  # tasks in that state
         self.done = 0
         self.failed = 0
         self.skipped = 0
@@ -71,7 +75,7 @@ class Ledger:
 
     @property
     def assigned(self) -> int:
-        return len(self.entries) - len(self.ready)
+        return len(self.entries) - len(self.ready) - self.withheld
 
     def admit(self, task: Task) -> None:
         """Takes in a task that is to be run."""
@@ -109,6 +113,7 @@ class Ledger:
 
     def give_back(self, entry: Entry) -> None:
         """The engine will not run it: it waits again, at its place in the order of the list."""
+        self.withheld -= entry.state is TaskState.WITHHELD
         move(entry, TaskState.READY)
         entry.engine = None
         task_id = entry.task.task_id
@@ -120,7 +125,22 @@ class Ledger:
             place += 1
         self.ready.insert(place, entry)
 
+    def withhold(self, entry: Entry) -> None:
+        """It has failed, and it is not known yet whether that is final."""
+        move(entry, TaskState.WITHHELD)
+        entry.engine = None
+        self.withheld += 1
+
+    def take_back(self, entry: Entry) -> bool:
+        """It is not run once more after all, unless it has been handed out already."""
+        if entry.state is not TaskState.READY:
+            return False
+        self.ready.remove(entry)
+        self.withhold(entry)
+        return True
+
     def finish(self, entry: Entry, *, failed: bool) -> None:
+        self.withheld -= entry.state is TaskState.WITHHELD
         move(entry, TaskState.FAILED if failed else TaskState.DONE)
         del self.entries[entry.task.task_id]
         if failed:
@@ -137,7 +157,9 @@ class Ledger:
         """For tests: the counts and the tables say the same."""
         ready = [e for e in self.entries.values() if e.state is TaskState.READY]
         assert len(ready) == len(self.ready) and set(map(id, ready)) == set(map(id, self.ready))
-        assert all(e.engine is None for e in ready)
+        withheld = [e for e in self.entries.values() if e.state is TaskState.WITHHELD]
+        assert len(withheld) == self.withheld
+        assert all(e.engine is None for e in ready + withheld)
         assigned = [e for e in self.entries.values() if e.state is TaskState.ASSIGNED]
-        assert len(assigned) + len(ready) == len(self.entries)
+        assert len(assigned) + len(ready) + len(withheld) == len(self.entries)
         assert all(e.engine is not None and e.attempt > 0 for e in assigned)

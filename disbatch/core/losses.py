@@ -141,7 +141,7 @@ class Losses:
         if now.mono_s - engine.launched_at >= WORKED_S:
             self._failures.pop(place, None)
         failures = self._failures.get(place, 0)
-        wanted = engine.ours and not engine.stop and not self._run.ending_or_done
+        wanted = engine.ours and not engine.stop and engine.aside != "bad" and not self._run.ending_or_done
         if wanted and (engine.sid or failures) and failures < len(AGAIN_S):
             self._failures[place] = failures + 1
             self._again.append((now.mono_s + AGAIN_S[failures], engine))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from disbatch.core.driver_events import EngineJoined, EngineLeft, EngineLost, Say
+from disbatch.core.driver_events import EngineAside, EngineJoined, EngineLeft, EngineLost, Say
 from disbatch.core.failures import FailureGroup
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import StatusRecord
@@ -33,7 +33,7 @@ class BarrierMet(NamedTuple):
     record: StatusRecord
 
 
-Notable = FirstFailure | BarrierMet | EngineJoined | EngineLeft | EngineLost | Say
+Notable = FirstFailure | BarrierMet | EngineJoined | EngineLeft | EngineLost | EngineAside | Say
 
 
 @dataclass(frozen=True, slots=True)

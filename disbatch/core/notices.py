@@ -107,6 +107,32 @@ def started_again(node: str) -> str:
     return f"another engine is started on {node}"
 
 
+NOBODY_ELSE = "no other engine is left to try them on"
+
+
+def set_aside(node: str, row: int, again: int) -> str:
+    return (
+        f"{tasks(row)} in a row failed at once on {node}: its engine is set aside, "
+        f"{tasks(again)} of them will run once more elsewhere (--quarantine)"
+    )
+
+
+def well_elsewhere(good: int, ended: int) -> str:
+    return f"of {tasks(ended)} that had failed at once there, {good} went well elsewhere"
+
+
+def failed_elsewhere(failed: int, ended: int) -> str:
+    return f"of {tasks(ended)} that had failed at once there, {failed} failed elsewhere as well"
+
+
+def stays_aside(node: str, why: str) -> str:
+    return f"the engine on {node} gets no more tasks: {why}"
+
+
+def comes_back(node: str, why: str) -> str:
+    return f"the engine on {node} gets tasks again: {why}"
+
+
 def times(count: int) -> str:
     """`once`, `2 times`."""
     return "once" if count == 1 else f"{count} times"

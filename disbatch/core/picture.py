@@ -24,6 +24,7 @@ from disbatch.core.snapshot import (
     RunSnapshot,
 )
 
+ASIDE = "ASIDE"  # instead of RUNNING where an engine is set aside
 _TAKING = (EngineState.STARTING, EngineState.RUNNING)
 # The state of a context is that of its liveliest engine
 _LIVELINESS = (
@@ -48,7 +49,7 @@ def take_snapshot(
     busy = min(fleet.busy, ledger.assigned)
     counts = (ledger.done, ledger.failed, ledger.skipped, busy, ledger.unfinished - busy)
     rate = history.rate(elapsed_s, ledger.done + ledger.failed)
-    slots = sum(e.slots for e in fleet.engines.values() if e.state in _TAKING)
+    slots = sum(e.slots for e in fleet.engines.values() if e.state in _TAKING and not e.aside)
     return RunSnapshot(round(elapsed_s, 3), *counts, total, barrier, state, (), round(rate, 4), slots)
 
 
@@ -80,7 +81,8 @@ def _engine(e: Engine, mono_s: float) -> EngineView:
     node = (v.load, v.mem_used_kib, v.mem_total_kib, v.cpus) if v else (None, None, None, None)
     held = len(e.held)
     counts = (e.slots, e.busy, held, e.finished + held, e.finished, e.failed)
-    return EngineView(e.rank, e.node, e.label, e.state.name, *counts, silent_s, *node)
+    state = ASIDE if e.aside and e.state is EngineState.RUNNING else e.state.name
+    return EngineView(e.rank, e.node, e.label, state, *counts, silent_s, *node)
 
 
 def _contexts(engines: Iterable[Engine]) -> tuple[ContextView, ...]:

@@ -11,10 +11,10 @@ from disbatch.core.ledger import Ledger
 def no_longer_needed(fleet: Fleet, ledger: Ledger) -> list[Engine]:
     """Engines that can get no more work, of a run whose list has ended and that waits at no barrier.
 
-    None while any task might still be handed out: one that is READY, held by an engine ahead of its slots (it can be
-    recalled), or held by an engine that leaves or is not heard of (it may come back).
+    None while any task might still be handed out: one that is READY, withheld, held by an engine ahead of its slots (it can
+    be recalled), or held by an engine that leaves or is not heard of (it may come back).
     """
-    if ledger.ready or not ledger.entries:
+    if ledger.ready or ledger.withheld or not ledger.entries:
         return []
     idle: list[Engine] = []
     for engine in fleet.engines.values():

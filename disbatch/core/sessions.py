@@ -20,14 +20,19 @@ from disbatch.core.driver_events import (
 )
 from disbatch.core.fleet import GONE, Engine, EngineState
 from disbatch.core.lease import heartbeat_s
+from disbatch.core.ledger import Entry
 from disbatch.core.losses import Losses, LossPolicy
 from disbatch.core.messages import Held, Hello, Report
 from disbatch.core.outbox import Outbox
+from disbatch.core.quarantine import Quarantine
 
 
 class Sessions:
-    def __init__(self, policy: LossPolicy, books: Books, outbox: Outbox, run: Run) -> None:
+    def __init__(
+        self, policy: LossPolicy, books: Books, outbox: Outbox, run: Run, quarantine: int = 0
+    ) -> None:
         self.losses = Losses(policy, books, outbox, run)
+        self.quarantine = Quarantine(quarantine, books, outbox, self._final)
         self._lease_s = policy.lease_s
         self._books = books
         self._outbox = outbox
@@ -67,7 +72,7 @@ class Sessions:
         if now.mono_s - engine.echo_at >= heartbeat_s(self._lease_s) / 2:
             engine.echo_due = True
             self._books.dispatcher.owe(engine)
-        self._take_reports(engine, message.reports)
+        self._take_reports(now, engine, message.reports)
         self._returned(engine, message.returned)
         if message.answers >= engine.recall_seq:
             engine.changed()
@@ -113,19 +118,19 @@ class Sessions:
             self._books.recorder.joined(engine)
             if 0 < hello.means.gpus < slots:
                 self._outbox.say(notices.few_gpus(engine.node, hello.means.gpus, slots), level="warning")
-        self._take_reports(engine, hello.reports)
+        self._take_reports(now, engine, hello.reports)
         # Resync: what it should hold and does not was lost on the way down
         held = set(hello.held)
         self._books.give_back(engine, [h for h in engine.held.items() if h not in held])
         self._books.dispatcher.owe(engine)
 
-    def _take_reports(self, engine: Engine, reports: tuple[Report, ...]) -> None:
+    def _take_reports(self, now: Instant, engine: Engine, reports: tuple[Report, ...]) -> None:
         before = engine.seen
         for report in reports:
             if report.n > engine.seen:
                 engine.seen = report.n
                 if report.kind == "T":
-                    self._task_report(engine, report)
+                    self._task_report(now, engine, report)
                 else:
                     self._command_report(engine, report)
         if self._books.recorder.rows and engine.seen > before:
@@ -136,24 +141,28 @@ class Sessions:
             self._books.recorder.nothing_to_write(engine)
             self._books.dispatcher.owe(engine)
 
-    def _task_report(self, engine: Engine, report: Report) -> None:
+    def _task_report(self, now: Instant, engine: Engine, report: Report) -> None:
         entry = self._books.ledger.current((report.task_id, report.attempt), engine.sid)
         if entry is None:
             self._outbox.note(
                 f"stale report: task {report.task_id}, attempt {report.attempt}, engine {engine.rank}"
             )
             return
+        engine.held.pop(report.task_id, None)
+        engine.changed()
+        engine.recalled.pop(report.task_id, None)
+        engine.kept.discard(report.task_id)
+        self.quarantine.ended(now, engine, entry, report)
+
+    def _final(self, engine: Engine, entry: Entry, report: Report) -> None:
+        """What this report says of its task stands: it is written."""
         outcome = report.outcome
         failed = outcome.returncode != 0
         self._books.ledger.finish(entry, failed=failed)
-        engine.held.pop(report.task_id, None)
-        engine.changed()
         context = engine.context
         context.finished += 1
         if context.finished == context.task_limit:
             self._run.limit_reached(context)
-        engine.recalled.pop(report.task_id, None)
-        engine.kept.discard(report.task_id)
         engine.finished += 1
         self._books.recorder.ended(entry.task, engine, report)
         if failed:

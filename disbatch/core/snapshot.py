@@ -49,7 +49,7 @@ class EngineView(NamedTuple):
     rank: int
     node: str
     context: str
-    state: str  # a name of EngineState
+    state: str  # a name of EngineState, or ASIDE
     slots: int
     busy: int
     held: int  # tasks handed to it and not reported

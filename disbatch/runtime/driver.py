@@ -20,6 +20,7 @@ from disbatch.core.driver_events import (
     DrainCame,
     Effect,
     Ending,
+    EngineAside,
     EngineExited,
     EngineJoined,
     EngineLaunched,
@@ -315,7 +316,7 @@ class DriverShell:
             self._over.set_result(effect.ending)
         elif isinstance(effect, EngineJoined):
             self._door.signed_in(effect)
-        if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost):
+        if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost | EngineAside):
             self._observers.happened(effect)
 
     def _message_came(self, value: Value) -> None:

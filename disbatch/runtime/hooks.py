@@ -14,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from disbatch.core.driver_events import EngineLost
+from disbatch.core.driver_events import EngineAside, EngineLost
 from disbatch.core.failures import last_line
 from disbatch.core.hookfacts import Facts, Hooked, Origin, facts
 from disbatch.core.notable import BarrierMet, Batch, FirstFailure, Notable, RunEnd
@@ -56,7 +56,7 @@ class Hooks:
         pass
 
     def happened(self, event: Notable) -> None:
-        if not isinstance(event, FirstFailure | BarrierMet | EngineLost):
+        if not isinstance(event, FirstFailure | BarrierMet | EngineLost | EngineAside):
             return
         told = self._facts(event)
         if len(self._running) < self._limits.at_once:

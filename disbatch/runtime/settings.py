@@ -76,6 +76,7 @@ class RunSettings:
     exit_code: bool  # -e
     fail_fast: bool
     losses: LossPolicy
+    quarantine: int  # --quarantine; 0: none
     status_header: bool
     usage: bool  # whether a usage file is written
     fsync: str  # when the status file is synced: none, interval (FSYNC_S), always
@@ -124,6 +125,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         exit_code=options.exit_code,
         fail_fast=options.fail_fast,
         losses=LossPolicy(options.lease or LEASE_S, options.on_lost, options.lost_limit or LOST_LIMIT),
+        quarantine=options.quarantine or 0,
         status_header=options.status_header,
         usage=not options.no_usage,
         fsync=options.fsync,

@@ -140,6 +140,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         settings.startup_only,
         usage=settings.usage,
         losses=settings.losses,
+        quarantine=settings.quarantine,
     )
     core = DriverCore(config, resume.judge if resume else None)
     feed = None

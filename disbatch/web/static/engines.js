@@ -111,5 +111,5 @@ function fill(row, engine, over) {
     meter.firstChild.style.width = `${Math.min(100, (100 * engine.busy) / Math.max(1, engine.slots))}%`;
     setText(text, column.text(engine));
   });
-  if (row.button) row.button.disabled = over || !["STARTING", "RUNNING"].includes(engine.state);
+  if (row.button) row.button.disabled = over || !["STARTING", "RUNNING", "ASIDE"].includes(engine.state);
 }

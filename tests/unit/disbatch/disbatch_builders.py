@@ -72,8 +72,10 @@ class Driver:
         waits: bool = False,
         losses: LossPolicy | None = None,
         sweeps: bool = True,
+        quarantine: int = 0,
     ) -> None:
-        config = DriverConfig("did", "vm", 99, fail_fast, waits=waits, losses=losses or LossPolicy())
+        policy = losses or LossPolicy()
+        config = DriverConfig("did", "vm", 99, fail_fast, waits=waits, losses=policy, quarantine=quarantine)
         self.core = DriverCore(config, judge)
         self.sweeps = sweeps  # answer each Sweep with Swept, nothing being left
         self.now_s = 0.0
@@ -166,10 +168,19 @@ class Driver:
         ep = self._eps[rank] if ep is None else ep
         self.happens(MessageCame(Up(f"sid{rank}", ep, n_hi, self.now_s, reports, demand, returned, bye)))
 
-    def report(self, rank: int, task_id: int, code: int = 0, *, attempt: int = 1, kind: Any = "T") -> Report:
+    def report(
+        self,
+        rank: int,
+        task_id: int,
+        code: int = 0,
+        *,
+        attempt: int = 1,
+        kind: Any = "T",
+        seconds: float = 0.5,
+    ) -> Report:
         """The next report of an engine, not sent yet."""
         self._reports[rank] = self._reports.get(rank, 0) + 1
-        return Report(self._reports[rank], kind, task_id, attempt, outcome(code))
+        return Report(self._reports[rank], kind, task_id, attempt, outcome(code, elapsed_s=seconds))
 
     def finishes(
         self, task_id: int, code: int = 0, *, rank: int = 0, attempt: int = 1, demand: int = 1

@@ -5,7 +5,7 @@ import json
 import pytest
 from disbatch_builders import EPOCH_S, barrier, outcome, task
 
-from disbatch.core.driver_events import EngineLost
+from disbatch.core.driver_events import EngineAside, EngineLost
 from disbatch.core.failures import FailureGroup
 from disbatch.core.hookfacts import EVENTS, MAX_CAUSES, Hooked, Origin, facts
 from disbatch.core.notable import BarrierMet, FirstFailure, RunEnd
@@ -20,6 +20,7 @@ HAPPENINGS: dict[str, Hooked] = {
     "first-failure": FirstFailure(FAILED),
     "barrier": BarrierMet(barrier_record(barrier(7, check=True), "vm", 99, EPOCH_S, EPOCH_S + 2)),
     "engine-lost": EngineLost(1, "node1", "SSH0", 4, "killed by SIGKILL"),
+    "engine-aside": EngineAside(1, "node1", "SSH0", "tasks fail at once there"),
     "end": RunEnd("CHECK", "a BARRIER CHECK found failed tasks", 1, SNAPSHOT, CAUSES, True),
 }
 OWN = {
@@ -59,6 +60,9 @@ OWN = {
             "running": 4,
             "why": "killed by SIGKILL",
         }
+    },
+    "engine-aside": {
+        "engine": {"rank": 1, "node": "node1", "context": "SSH0", "why": "tasks fail at once there"}
     },
     "end": {
         "ending": "CHECK",
