@@ -113,9 +113,13 @@ def _join(prefix: str, options: argparse.Namespace) -> int:
 
 
 def _order(prefix: str, kind: "StopKind", name: str) -> int:
+    from disbatch.core.errors import UsageError
+
     answer = asyncio.run(_ask(prefix, kind, name))
-    print(answer.text, file=sys.stdout if answer.done else sys.stderr)
-    return 0 if answer.done else 2
+    if not answer.done:
+        raise UsageError(answer.text)
+    print(answer.text)
+    return 0
 
 
 async def _ask(prefix: str, kind: "StopKind", name: str) -> "Answer":

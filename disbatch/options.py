@@ -47,7 +47,22 @@ class HelpFormatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, not the whole usage: the line is what the user has to read."""
-        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n")
+        _, _, unknown = message.partition("unrecognized arguments: ")
+        meant = self._nearest(unknown.split())
+        hint = f"did you mean {meant}? {self.prog}" if meant else self.prog
+        self.exit(2, f"{self.prog}: error: {message} ({hint} --help lists the options)\n")
+
+    def _nearest(self, unknown: list[str]) -> str:
+        """The option that the first unknown one was meant to be, or nothing."""
+        first = next((word.partition("=")[0] for word in unknown if word.startswith("--")), "")
+        if not first:
+            return ""
+        import difflib  # only for those who have mistyped
+
+        names = {name.lower(): name for name in self._option_string_actions if name.startswith("--")}
+        begun = [name for name in names if name.startswith(first.lower())]
+        found = begun if len(begun) == 1 else difflib.get_close_matches(first.lower(), names, 1, 0.75)
+        return names[found[0]] if found else ""
 
 
 def _positive_fraction(text: str) -> "Fraction":
@@ -62,7 +77,9 @@ def _positive_fraction(text: str) -> "Fraction":
     return value
 
 
-def _count(at_least: int) -> Callable[[str], int]:
+def count_from(at_least: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number."""
+
     def convert(text: str) -> int:
         try:
             value = int(text)
@@ -180,7 +197,7 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
     add(
         "--mailFreq",
         dest="mailfreq",
-        type=_count(0),
+        type=count_from(0),
         metavar="N",
         help="with --mailTo: a mail every N finished tasks, 0 for one at the end alone (default: 1)",
     )
@@ -236,7 +253,7 @@ def _add_losses(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--lost-limit",
-        type=_count(1),
+        type=count_from(1),
         metavar="N",
         help="a task that has lost N engines is recorded with exit code -100 (default: 3)",
     )
@@ -269,7 +286,7 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
     context(
         "-C",
         "--context-task-limit",
-        type=_count(0),
+        type=count_from(0),
         metavar="TASK_LIMIT",
         help="end the context after so many tasks",
     )
@@ -311,7 +328,7 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
         "-t",
         "--tasksPerNode",
         dest="tasks_per_node",
-        type=_count(1),
+        type=count_from(1),
         metavar="N",
         help="tasks at a time on each node (at most cores/cpusPerTask)",
     )

@@ -4,7 +4,6 @@ It does not reconnect by itself: who holds it learns of the end by `lost` and de
 """
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from kvsstcp.errors import ConnectionFailed, ConnectionLost, KvsError, UsageErro
 from kvsstcp.infofile import Address, format_address
 from kvsstcp.limits import DEFAULT_LIMITS, Limits
 from kvsstcp.link import Link, make_guards
+from kvsstcp.sockets import reason
 from kvsstcp.values import Value
 from kvsstcp.wire import CANCEL, CLOSE, GET, TAKE, VIEW
 
@@ -202,7 +202,7 @@ class _Race:
             elif error is None:
                 _abort(task.result())
             elif isinstance(error, OSError | KvsError):
-                self._failed[address] = _reason(error)
+                self._failed[address] = reason(error)
             else:
                 raise error
         return winner
@@ -228,13 +228,6 @@ class _Race:
             except (OSError, KvsError, asyncio.CancelledError):
                 pass
         self._tasks.clear()
-
-
-def _reason(error: BaseException) -> str:
-    """asyncio names the address once more, with it only the number of what is wrong."""
-    if isinstance(error, OSError) and error.errno and "Connect call failed" in str(error):
-        return os.strerror(error.errno)
-    return str(error)
 
 
 def _abort(link: Link) -> None:

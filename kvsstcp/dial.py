@@ -14,7 +14,7 @@ from kvsstcp.auth import (
 from kvsstcp.errors import ConnectionFailed, KvsError, ProofFailed, TlsFailure, UsageError
 from kvsstcp.infofile import Address, Info, format_address
 from kvsstcp.limits import DEFAULT_LIMITS, Limits
-from kvsstcp.sockets import tune
+from kvsstcp.sockets import reason, tune
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +40,7 @@ def dial(info: Info, timeout_s: float, limits: Limits = DEFAULT_LIMITS) -> tuple
         try:
             return _try(address, info, context, share_s, limits)
         except (OSError, KvsError) as error:
-            failed.append(f"{format_address(address)}: {error}")
+            failed.append(f"{format_address(address)}: {reason(error)}")
     raise ConnectionFailed(f"no server reached: {'; '.join(failed)}")
 
 

@@ -1,5 +1,6 @@
 """What every connection's socket is set to, on both sides. Nothing that reads or writes belongs here."""
 
+import os
 import socket
 
 from kvsstcp.limits import Limits
@@ -21,3 +22,12 @@ def tune(sock: socket.socket, limits: Limits) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in words: without the number of the error, and without the address, which asyncio repeats."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno and "Connect call failed" in str(error):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

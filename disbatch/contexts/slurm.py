@@ -65,7 +65,8 @@ def node_list(environ: Mapping[str, str]) -> str:
     text = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST")
     if not text:
         raise UsageError(
-            "this looks like a Slurm job (SLURM_JOB_ID is set), but SLURM_JOB_NODELIST is not there"
+            "this looks like a Slurm job (SLURM_JOB_ID is set), but SLURM_JOB_NODELIST is not there;"
+            " -s HOST:COUNT takes no notice of Slurm"
         )
     return text
 

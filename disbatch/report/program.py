@@ -10,6 +10,7 @@ from typing import NoReturn
 from disbatch import __version__
 from disbatch.core.errors import DisBatchError, MachineError, StatusFileError
 from disbatch.monitor.digest import how_ended
+from disbatch.options import HelpFormatter, Parser, count_from
 from disbatch.report.figures import make_report
 from disbatch.report.model import Report
 from disbatch.report.reader import BLOCK, StatusFiles
@@ -21,10 +22,12 @@ TOP = 10  # rows of the lists of longest tasks, failures, leaks: what fits on a 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="disbatch-report",
         description="Shows what a run was like, from its status file; works while it runs as well. Several files are a "
         "run and those that resumed it: what happened last to a task is what counts.",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
     )
     made.add_argument(
         "files",
@@ -38,16 +41,9 @@ def parser() -> argparse.ArgumentParser:
         help="write a page with charts as well; it needs nothing else to be looked at",
     )
     made.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
-    made.add_argument("--top", metavar="N", type=_positive, default=TOP, help="how many to list of longest tasks, failures and the like (default: %(default)s)")  # fmt: skip
+    made.add_argument("--top", metavar="N", type=count_from(1), default=TOP, help="how many to list of longest tasks, failures and the like (default: %(default)s)")  # fmt: skip
     made.add_argument("--version", action="version", version=f"disBatch {__version__}")
     return made
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 def main(arguments: list[str]) -> int:

@@ -118,7 +118,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         task_name=name,
         context=no_context(options) if options.startup_only else context_settings(options, environ),
         prefix=options.prefix,
-        job_id=environ.get("SLURM_JOB_ID") or environ.get("DISBATCH_SSH_JOBID"),
+        job_id=_job_id(environ),
         resume_from=tuple(options.resume_from or ()),
         retry=options.retry,
         force_resume=options.force_resume,
@@ -146,6 +146,16 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
     )
 
 
+def _job_id(environ: Mapping[str, str]) -> str | None:
+    """The id that the environment gives to the run. It becomes a part of file names."""
+    own = environ.get("DISBATCH_SSH_JOBID")
+    if own and "/" in own:
+        raise UsageError(
+            f"DISBATCH_SSH_JOBID is {own!r}: an id without a slash is needed, for names of files"
+        )
+    return environ.get("SLURM_JOB_ID") or own
+
+
 def _grace(given_s: float | None, environ: Mapping[str, str]) -> tuple[float, str]:
     """Seconds between TERM and KILL, and a warning where Slurm leaves fewer than were asked for."""
     wished_s = GRACE_S if given_s is None else given_s
@@ -166,6 +176,8 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
         ),
         (o.force_resume and not o.resume_from, "--force-resume says how to read a status file: it needs -r"),
         (o.on_event is not None and not o.on_event.strip(), "--on-event needs a command"),
+        (o.taskcommand is not None and not o.taskcommand.strip(), "--taskcommand needs a command"),
+        (o.prefix == "", "-p needs a path: a folder, or how the names of the files are to begin"),
         (o.web_address is not None and not o.web, "--web-address says where the web page is: it needs -w"),
         (o.web_control and not o.web, "--web-control lets the web page stop things: it needs -w"),
         (o.mailfreq is not None and o.mailto is None, "--mailFreq needs --mailTo"),

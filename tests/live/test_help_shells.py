@@ -169,7 +169,15 @@ def test_package_brings_pages_and_completions(tmp_path: Path) -> None:
     for name in ("disbatch", "kvsstcp"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    options = ["--no-deps", "--ignore-installed", "--retries", "1", "--prefix", str(tmp_path / "installed"), str(source)]
+    options = [
+        "--no-deps",
+        "--ignore-installed",
+        "--retries",
+        "1",
+        "--prefix",
+        str(tmp_path / "installed"),
+        str(source),
+    ]
     ours = Path(sys.prefix) / "bin/disBatch"
     was_there = ours.exists()
     done = subprocess.run([*pip, "install", *options], capture_output=True, text=True, timeout=110)

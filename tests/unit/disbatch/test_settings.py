@@ -193,3 +193,37 @@ def test_what_argparse_refuses_is_one_line_and_exit_code_2(
 )
 def test_cores_per_task_may_be_a_fraction(text: str, value: Fraction) -> None:
     assert build_parser().parse_args(["-c", text]).cpus_per_task == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--mailto", "a@b", "Tasks"], "--mailTo"),
+        (["--exit", "Tasks"], "--exit-code"),
+        (["--tasksPernode=3", "Tasks"], "--tasksPerNode"),
+        (["--resumefrom", "x", "Tasks"], "--resume-from"),
+        (["--nothing-like-it", "Tasks"], ""),
+        (["Tasks", "more"], ""),
+    ],
+)
+def test_a_mistyped_option_gets_the_one_that_was_meant(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert ("did you mean" in said) == bool(meant)
+    assert f"(did you mean {meant}? disBatch --help" in said if meant else "(disBatch --help" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "named"),
+    [
+        (["-p", "", "Tasks"], {}, "-p needs a path"),
+        (["--taskcommand", " "], {}, "--taskcommand needs a command"),
+        (["Tasks"], {"DISBATCH_SSH_JOBID": "a/b"}, "DISBATCH_SSH_JOBID is 'a/b'"),
+    ],
+)
+def test_values_that_cannot_be_used(arguments: list[str], environ: dict[str, str], named: str) -> None:
+    assert named in refusal(*HERE, *arguments, **environ)
