@@ -449,13 +449,13 @@ def freeze_engine(house: FaultHouse, node: Node, seconds: float) -> None:
 
 def freeze_guard(house: FaultHouse, node: Node, seconds: float) -> None:
     if node.cut_until <= house.world.now or (node.engine_up and node.frozen_until <= house.world.now):
-        node.guard_frozen_until = house.world.now + seconds
+        node.freeze_guard(seconds)
 
 
 def freeze_both(house: FaultHouse, node: Node, seconds: float) -> None:
     if node.cut_until <= house.world.now:
         node.freeze(seconds)
-        node.guard_frozen_until = house.world.now + seconds
+        node.freeze_guard(seconds)
 
 
 def terminate(house: FaultHouse, node: Node, seconds: float) -> None:

@@ -324,6 +324,9 @@ class Node:
         self.frozen_until = max(self.frozen_until, self.world.now + seconds)
         self.world.later(self.frozen_until - self.world.now, self._thaw)
 
+    def freeze_guard(self, seconds: float) -> None:
+        self.guard_frozen_until = max(self.guard_frozen_until, self.world.now + seconds)
+
     def _thaw(self) -> None:
         if self.frozen_until > self.world.now:
             return
