@@ -10,6 +10,7 @@ from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Held
 from disbatch.core.recorder import Recorder
 from disbatch.core.setup import EngineSetup
+from disbatch.core.takeover import Takeover
 
 
 class Run(Protocol):
@@ -35,6 +36,7 @@ class Books:
     setup: EngineSetup
     recorder: Recorder
     dispatcher: Dispatcher
+    takeover: Takeover
 
     def give_back(self, engine: Engine, held: list[Held]) -> None:
         """Attempts that this engine will not finish, and that run nowhere: their tasks are READY again."""

@@ -47,18 +47,20 @@ class Dispatcher:
             self._recalled.setdefault(engine.rank, []).extend(wanted)
             self._owed[engine.rank] = engine
 
-    def serve(self, now: Instant, stop: StopMode, *, nothing_more: bool) -> Iterable[Send]:
-        """Hands out what is READY, unless the run stops, and says all that is owed.
+    def serve(
+        self, now: Instant, stop: StopMode, *, nothing_more: bool, hold: bool = False
+    ) -> Iterable[Send]:
+        """Hands out what is READY, unless the run stops or has to `hold` it back, and says all that is owed.
 
         With `nothing_more` to come before long (the list has ended, or a barrier is closed), what one engine holds
         ahead is asked back for the free slots of another.
         """
         handed: dict[int, list[Handed]] = {}
-        if not stop and (self._setup.ready is not None):
+        if not (stop or hold or self._setup.ready is None):
             # once more while somebody got some: what a context's limit kept one from taking is for the others
             while self._ledger.ready and self._hand_round(now.mono_s, handed):
                 pass
-        if not self._ledger.ready and not stop and nothing_more and self._ledger.entries:
+        if not (self._ledger.ready or stop or hold) and nothing_more and self._ledger.entries:
             for engine, wanted in self._fleet.recalls():
                 self._recalled.setdefault(engine.rank, []).extend(wanted)
                 self._owed[engine.rank] = engine

@@ -29,6 +29,8 @@ from disbatch.core.driver_events import (
     Publish,
     ServerLost,
     SignalCame,
+    Sweep,
+    Swept,
     Tick,
     Written,
 )
@@ -50,6 +52,7 @@ from disbatch.core.sessions import Sessions
 from disbatch.core.setup import EngineSetup
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import barrier_record
+from disbatch.core.takeover import Inheritance, Takeover
 
 Judge = Callable[[Task], tuple[Verdict, Place | None]]
 
@@ -69,13 +72,14 @@ class DriverConfig:
     usage: bool = False  # note what each command took of its node
     losses: LossPolicy = LossPolicy()  # noqa: RUF009 - frozen
     quarantine: int = 0  # tasks in a row that fail at once, after which their engine is set aside; 0: never
+    inheritance: Inheritance | None = None  # of a driver before this one, whose engines may still run
 
 
 class DriverCore:
     def __init__(self, config: DriverConfig, judge: Judge | None) -> None:
         self.config = config
         self.ledger = Ledger()
-        self.fleet = Fleet()
+        self.fleet = Fleet(config.inheritance.first_rank if config.inheritance else 0)
         self.failures = FailureGroups()
         self.history = History()
         self.list_ended = False
@@ -93,16 +97,30 @@ class DriverCore:
         self._announce = False  # say what still runs, once every engine has given back what does not
         self._recorder = Recorder(usage=config.usage)
         self._outbox = Outbox()
+        self._takeover = Takeover(config.inheritance, config.losses.lease_s, self.ledger)
         self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup, config.losses.lease_s)
         self.sessions = Sessions(
             config.losses,
-            Books(self.ledger, self.fleet, self.failures, self._setup, self._recorder, self._dispatcher),
+            Books(
+                self.ledger,
+                self.fleet,
+                self.failures,
+                self._setup,
+                self._recorder,
+                self._dispatcher,
+                self._takeover,
+            ),
             self._outbox,
             self,
             config.quarantine,
         )
         self._membership = Membership(
-            self.fleet, self._dispatcher, self._outbox, self.sessions.losses.exited, lambda: bool(self._stop)
+            self.fleet,
+            self._dispatcher,
+            self._outbox,
+            self.sessions.losses.exited,
+            lambda: bool(self._stop),
+            self._takeover,
         )
         self._deserted = False  # it was said that no engine is left
 
@@ -113,7 +131,13 @@ class DriverCore:
         """How many items of the task list the shell may hand in now."""
         if self._barrier or self.list_ended or self._stop:
             return 0
-        return max(0, self.fleet.room + LOOKAHEAD - len(self.ledger.ready))
+        room = max(0, self.fleet.room + LOOKAHEAD - len(self.ledger.ready))
+        return max(room, LOOKAHEAD) if self._takeover.unread else room
+
+    @property
+    def contexts_left(self) -> frozenset[str]:
+        """Ids of contexts that joined and may have engines: what a driver after this one has to know."""
+        return self._membership.left
 
     @property
     def left(self) -> bool:
@@ -149,6 +173,8 @@ class DriverCore:
 
     def handle(self, now: Instant, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""
+        if isinstance(event, Swept):
+            self._takeover.swept(event.rank)
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, now, event)
@@ -181,25 +207,33 @@ class DriverCore:
             return
         self._complete_setup()
         self._any_item = True
+        self._takeover.read(item.task_id)
         if isinstance(item, Barrier):
             self._barrier = (item, now)
             return
         verdict, place = self._judge(item) if self._judge else (Verdict.RUN, None)
         if verdict is Verdict.RUN:
-            self.ledger.admit(item)
-        else:
-            self.ledger.skip(failed=verdict is Verdict.SKIP_FAILED)
-            assert place is not None
+            holder = self._takeover.take(item)
+            if holder is None:
+                self.ledger.admit(item)
+            else:
+                self.ledger.adopt(item, *holder, now.mono_s)
+            return
+        self._takeover.refuse(item.task_id)
+        self.ledger.skip(failed=verdict is Verdict.SKIP_FAILED)
+        if place is not None:  # else this run's own file has the line
             self._recorder.rows.append(place)
 
     def _complete_setup(self) -> None:
         if self._setup.ready is None:
+            self._takeover.setup_read()
             self._setup.complete()
             self._dispatcher.owe(*self.fleet.living())
 
     def _ended(self, now: Instant, event: ListEnded) -> None:
         self.list_ended = True
         self._complete_setup()
+        self._takeover.ended()
         if event.failure:
             self._complete_as = Ending.FEEDER
             self._outbox.say(event.failure, level="error")
@@ -256,32 +290,26 @@ class DriverCore:
 
     def _settle(self, now: Instant, *, tick: bool) -> None:
         """What follows from the counts after each event: barriers, the end, tasks for who wants them."""
+        self.sessions.take_due(now)
         nothing_more = self.list_ended or self._barrier is not None
         self.sessions.quarantine.settle(now, self._stop, tick=tick, nothing_more=nothing_more)
         if self._barrier and not self._barrier_batch and not self.ledger.unfinished and not self._stop:
-            barrier, reached = self._barrier
-            self._recorder.rows.append(
-                barrier_record(
-                    barrier,
-                    self.config.node,
-                    self.config.pid,
-                    reached.wall_s,
-                    max(now.wall_s, reached.wall_s),
-                )
-            )
+            self._record_barrier(now, *self._barrier)
             record = self._recorder.seal(None, 0)
             self._barrier_batch = record.batch
             self._outbox.add(record)
         if not self._stop and not self._work_left() and not self._recorder.pending:
             self._end(self._complete_as, "finish")
         deserted = self.fleet.engines and self.fleet.deserted and not self.sessions.losses.hoping(now)
-        if deserted and not self._stop and self._work_left():
+        if deserted and not (self._stop or self._takeover.active) and self._work_left():
             self._desert()
         if self._deserted and not self.fleet.deserted:
             self._deserted = False
-        if self.list_ended and not (self._stop or self._barrier or self._waiting):
+        hold = self._takeover.active and self._hold(now)
+        if self.list_ended and not (self._stop or self._barrier or self._waiting or hold):
             self._retire()
-        self._outbox.extend(self._dispatcher.serve(now, self._stop, nothing_more=nothing_more))
+        sends = self._dispatcher.serve(now, self._stop, nothing_more=nothing_more, hold=hold)
+        self._outbox.extend(sends)
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()
@@ -293,6 +321,21 @@ class DriverCore:
             if self.ending is Ending.DRAINED and not self.left:
                 self.ending = self._complete_as  # the time was enough after all
             self._outbox.add(Over(self.ending))
+
+    def _hold(self, now: Instant) -> bool:
+        """Whether tasks that no engine of the driver before claims must not be handed out yet."""
+        for engine in self._takeover.look(now, self.fleet.engines):
+            self._outbox.add(Sweep(engine.rank, engine.sid))
+        if not self._takeover.active:
+            self._outbox.say(notices.taken_over(self.ledger.assigned))
+        return self._takeover.active
+
+    def _record_barrier(self, now: Instant, barrier: Barrier, reached: Instant) -> None:
+        if barrier.task_id in self._takeover.inheritance.barriers:
+            return  # the driver before this one has
+        met_s = max(now.wall_s, reached.wall_s)
+        row = barrier_record(barrier, self.config.node, self.config.pid, reached.wall_s, met_s)
+        self._recorder.rows.append(row)
 
     def _retire(self) -> None:
         """Engines for which no work can come any more leave before the others, so that their nodes can be given back."""
@@ -340,6 +383,7 @@ class DriverCore:
             self.ending = ending
         if stronger(self._stop, mode) != self._stop:
             self._stop = mode
+            self._takeover.ended()  # the list is not read on: what engines have of the rest is still to do
             self._dispatcher.owe(*self.fleet.living())
 
 

@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Welcome
+from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Rejoin, Welcome
 from disbatch.core.messages import Down, Hello, Up
 from disbatch.core.model import Item
 from disbatch.core.resume import Place
@@ -53,7 +53,7 @@ class ContextOpened(NamedTuple):
 class JoinCame(NamedTuple):
     """From a context that wants to join, or has; or from a person."""
 
-    message: Join | ProcessGone | Order
+    message: Join | Rejoin | ProcessGone | Order
 
 
 class ContextLost(NamedTuple):
@@ -91,6 +91,7 @@ class Swept(NamedTuple):
 
     sid: str
     clean: bool
+    rank: int = -1  # of an engine of a context, whose session may not be known
 
 
 class ItemsCame(NamedTuple):

@@ -80,6 +80,7 @@ class EngineCore:
         self._lease = Lease(config.lease_s)
         self._guard_at = 0.0  # the deadline that the guard knows
         self._termed = False
+        self._tasks_ended = 0  # in all sessions
         self._effects: list[Effect] = []
         self._begin()
 
@@ -135,6 +136,7 @@ class EngineCore:
             tuple(self._reports),
             self.demand,
             means=c.means,
+            ended=self._tasks_ended,
         )
 
     @property
@@ -273,6 +275,7 @@ class EngineCore:
 
     def _report(self, job: Job, outcome: Outcome, slot: int) -> None:
         self._n += 1
+        self._tasks_ended += job.kind == "T"
         self._reports.append(Report(self._n, job.kind, job.task_id, job.attempt, outcome, slot))
 
     def _timer(self, now: float, event: TimerRang) -> None:

@@ -186,9 +186,11 @@ class Engine:
 
 
 class Fleet:
-    """All engines by rank and by session, and an order in which the hungry ones are served."""
+    """All engines by rank and by session, and an order in which the hungry ones are served. Ranks below `first_rank`
+    were given by a driver before this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_rank: int = 0) -> None:
+        self.first_rank = first_rank
         self.engines: dict[int, Engine] = {}
         self.by_sid: dict[str, Engine] = {}
         self.contexts: dict[str, Context] = {}  # by label; of several with one label, the newest
@@ -239,7 +241,7 @@ class Fleet:
 
     @property
     def next_rank(self) -> int:
-        return max(self.engines, default=-1) + 1
+        return max(self.first_rank, max(self.engines, default=-1) + 1)
 
     def engines_of(self, context: Context) -> list[Engine]:
         return [e for e in self.engines.values() if e.context is context]
@@ -262,6 +264,14 @@ class Fleet:
             engine.move(EngineState.RUNNING)
         engine.changed()
         return engine
+
+    def rehome(self, engine: Engine, context: Context, retires: bool) -> None:
+        """The context of an engine is known now."""
+        share, was = engine.finished + len(engine.held), engine.context
+        was.finished, was.charged = was.finished - engine.finished, was.charged - share
+        context.finished, context.charged = context.finished + engine.finished, context.charged + share
+        engine.context, engine.retires = context, retires
+        engine.changed()
 
     def renew(self, old: Engine) -> Engine:
         """For the next session of an engine whose last one is lost: the same process, with nothing that it holds."""

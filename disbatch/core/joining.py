@@ -26,6 +26,19 @@ class Join(NamedTuple):
     where: str  # host and process id, for the log
 
 
+class Rejoin(NamedTuple):
+    """A context that had joined comes to the driver that has taken the place of the one before. `nodes` are those whose
+    engine's process has not ended: (rank, name, slots, whether the node can be given back). `clean`: the others ended
+    in order."""
+
+    cid: str
+    label: str
+    task_limit: int
+    nodes: tuple[tuple[int, str, int, bool], ...]
+    where: str
+    clean: bool
+
+
 class ProcessGone(NamedTuple):
     """The process that stood for an engine on the context's side is gone."""
 
@@ -61,6 +74,22 @@ class SignedIn(NamedTuple):
     rank: int
 
 
+class SweepOrder(NamedTuple):
+    """To a context: an engine of it is lost; what is left of it on its node is to be killed."""
+
+    rank: int
+    sid: str  # which of its sessions; the context does not need it, and gives it back
+
+
+class SweptThere(NamedTuple):
+    """From a context: the answer. `clean`: nothing of that engine is left; else its node could not be asked."""
+
+    cid: str
+    rank: int
+    sid: str
+    clean: bool
+
+
 class Answer(NamedTuple):
     """What became of an order, for people."""
 
@@ -68,15 +97,20 @@ class Answer(NamedTuple):
     text: str
 
 
-Joining = Join | ProcessGone | Order | Welcome | Refusal | SignedIn | Answer
+Joining = (
+    Join | Rejoin | ProcessGone | Order | Welcome | Refusal | SignedIn | SweepOrder | SweptThere | Answer
+)
 
 _LETTERS: dict[type, str] = {
     Join: "J",
+    Rejoin: "B",
     ProcessGone: "G",
     Order: "O",
     Welcome: "W",
     Refusal: "R",
     SignedIn: "S",
+    SweepOrder: "K",
+    SweptThere: "T",
     Answer: "A",
 }
 
@@ -104,6 +138,15 @@ def _join(cid: Any, label: Any, given: Any, limit: Any, nodes: Any, where: Any) 
     return Join(_text(cid), _text(label), given is True, _number(limit, 0), rows, _text(where))
 
 
+def _rejoin(cid: Any, label: Any, limit: Any, nodes: Any, where: Any, clean: Any) -> Rejoin:
+    if len(nodes) > MAX_NODES:
+        raise ValueError(f"{len(nodes)} nodes")
+    rows = [
+        (_number(r, 0), _text(name), _number(slots, 1), retires is True) for r, name, slots, retires in nodes
+    ]
+    return Rejoin(_text(cid), _text(label), _number(limit, 0), tuple(rows), _text(where), clean is True)
+
+
 def _order(kind: Any, name: Any, reply_key: Any, hard: Any) -> Order:
     if kind not in ("engine", "context"):
         raise ValueError(f"unknown kind {kind!r}")
@@ -124,10 +167,13 @@ def _number(value: object, at_least: int) -> int:
 
 _READERS: dict[str, Callable[..., Joining]] = {
     "J": _join,
+    "B": _rejoin,
     "G": lambda cid, rank, why: ProcessGone(_text(cid), _number(rank, 0), _text(why)),
     "O": _order,
     "W": lambda label, ranks: Welcome(_text(label), tuple([_number(rank, 0) for rank in ranks])),
     "R": lambda why: Refusal(_text(why)),
     "S": lambda rank: SignedIn(_number(rank, 0)),
+    "K": lambda rank, sid: SweepOrder(_number(rank, 0), _text(sid)),
+    "T": lambda cid, rank, sid, clean: SweptThere(_text(cid), _number(rank, 0), _text(sid), clean is True),
     "A": lambda done, text: Answer(done is True, _text(text)),
 }

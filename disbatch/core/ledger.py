@@ -23,7 +23,7 @@ class TaskState(Enum):
 
 
 ALLOWED_MOVES = {
-    TaskState.NEW: {TaskState.READY, TaskState.SKIPPED},
+    TaskState.NEW: {TaskState.READY, TaskState.ASSIGNED, TaskState.SKIPPED},
     TaskState.READY: {TaskState.ASSIGNED, TaskState.WITHHELD},
     TaskState.ASSIGNED: {TaskState.READY, TaskState.WITHHELD, TaskState.DONE, TaskState.FAILED},
     TaskState.WITHHELD: {TaskState.READY, TaskState.FAILED},
@@ -83,6 +83,23 @@ class Ledger:
         move(entry, TaskState.READY)
         self.entries[task.task_id] = entry
         self.ready.append(entry)
+
+    def adopt(self, task: Task, sid: str, attempt: int, now_s: float) -> None:
+        """Takes in a task that an engine holds, from the driver before this one."""
+        entry = Entry(task)
+        move(entry, TaskState.ASSIGNED)
+        entry.engine, entry.attempt, entry.handed_s = sid, attempt, now_s
+        self.entries[task.task_id] = entry
+
+    def claim(self, task_id: int, sid: str, attempt: int) -> bool:
+        """The same for a task that is READY here; false for any other."""
+        entry = self.entries.get(task_id)
+        if entry is None or entry.state is not TaskState.READY or entry.attempt >= attempt:
+            return False
+        self.ready.remove(entry)
+        move(entry, TaskState.ASSIGNED)
+        entry.engine, entry.attempt = sid, attempt
+        return True
 
     def skip(self, *, failed: bool) -> None:
         """Counts a task that an earlier run has finished."""

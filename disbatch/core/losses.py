@@ -12,6 +12,7 @@ from typing import Literal
 from disbatch.core import notices
 from disbatch.core.books import Books, Run
 from disbatch.core.driver_events import (
+    Dismiss,
     EngineExited,
     EngineLost,
     Event,
@@ -28,8 +29,8 @@ from disbatch.core.messages import StopMode
 from disbatch.core.model import LOST, NOT_STARTED, Outcome
 from disbatch.core.outbox import Outbox
 from disbatch.core.status import task_record
+from disbatch.core.takeover import SWEEP_S
 
-SWEEP_S = 15.0  # an answer to a sweep that has not come by then never will
 AGAIN_S = (1.0, 4.0, 16.0)  # after so long a lost engine's node gets another one; after these it gets none
 WORKED_S = 600.0  # an engine that lived so long was no failure to start: its node is worth all attempts again
 
@@ -110,6 +111,11 @@ class Losses:
         else:
             self._lingering[engine.sid] = engine
             self._sweep(now, engine)
+
+    def dismiss(self, sid: str, ep: int) -> None:
+        """A session of which nothing is known, and that holds something: it is over, and is told so."""
+        self._lost_sids.add(sid)
+        self._outbox.add(Dismiss(sid, ep))
 
     def _sweep(self, now: Instant, engine: Engine) -> None:
         engine.sweeping, engine.swept_at = True, now.mono_s

@@ -16,10 +16,11 @@ from disbatch.core.driver_events import (
     JoinCame,
     Reply,
 )
-from disbatch.core.fleet import GONE, Context, Engine, Fleet
-from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Welcome
+from disbatch.core.fleet import GONE, Context, Engine, EngineState, Fleet
+from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Rejoin, Welcome
 from disbatch.core.messages import stronger
 from disbatch.core.outbox import Outbox
+from disbatch.core.takeover import Takeover
 
 CONTEXT_KEY = "disBatch context "  # followed by the context's id: its mailbox
 
@@ -34,12 +35,14 @@ class Membership:
         outbox: Outbox,
         exited: Callable[[Instant, EngineExited], None],
         ending: Callable[[], bool],
+        takeover: Takeover,
     ) -> None:
         self._fleet = fleet
         self._dispatcher = dispatcher
         self._outbox = outbox
         self._exited = exited
         self._ending = ending
+        self._takeover = takeover
         self._by_cid: dict[str, Context] = {}
 
     def handle(self, now: Instant, event: Event) -> None:
@@ -51,15 +54,26 @@ class Membership:
             message = event.message
             if isinstance(message, Join):
                 self._join(message)
+            elif isinstance(message, Rejoin):
+                self._rejoin(now, message)
             elif isinstance(message, Order):
                 self._outbox.add(Reply(message.reply_key, self._order(message)))
             else:
                 self._process_gone(now, message)
 
+    @property
+    def left(self) -> frozenset[str]:
+        """Ids of contexts that may have engines: all but those whose engines have ended in order."""
+        engines = self._fleet.engines.values()
+        busy = {e.context for e in engines if e.state is not EngineState.STOPPED}
+        return self._takeover.missing | {cid for cid, context in self._by_cid.items() if context in busy}
+
     def limit_reached(self, context: Context) -> None:
         """As many tasks as the context may run have ended in it."""
-        self._outbox.say(notices.limit_reached(context.label, context.task_limit))
-        self._stop(self._fleet.engines_of(context))
+        engines = [e for e in self._fleet.engines_of(context) if e.state not in GONE and not e.stop]
+        if engines:
+            self._outbox.say(notices.limit_reached(context.label, context.task_limit))
+            self._stop(engines)
 
     # -- joining
 
@@ -83,6 +97,29 @@ class Membership:
         self._outbox.add(Reply(key, Welcome(label, ranks)))
         slots = sum(slots for _, slots, _ in join.nodes)
         self._outbox.say(notices.context_joins(context.label, len(ranks), slots, join.where))
+
+    def _rejoin(self, now: Instant, back: Rejoin) -> None:
+        """A context of the driver before us: its engines are ours, if they have not said so themselves already."""
+        key = CONTEXT_KEY + back.cid
+        if back.cid in self._by_cid:
+            return  # a repeated message
+        if back.cid not in self._takeover.inheritance.contexts:
+            self._outbox.add(Reply(key, Refusal("the driver of this run does not know this context")))
+            return
+        context = self._by_cid[back.cid] = self._fleet.contexts[back.label] = Context(
+            back.label, back.task_limit
+        )
+        for rank, node, slots, retires in back.nodes:
+            engine = self._fleet.engines.get(rank)
+            if engine is None:
+                self._fleet.launched(rank, node, slots, back.label, retires)
+            else:
+                self._fleet.rehome(engine, context, retires)
+        if 0 < back.task_limit <= context.finished:
+            self.limit_reached(context)
+        self._takeover.returned(back.cid, clean=back.clean)
+        self._outbox.add(Reply(key, Welcome(back.label, tuple([rank for rank, *_ in back.nodes]))))
+        self._outbox.say(notices.context_rejoins(back.label, len(back.nodes), back.where))
 
     def _taken(self, label: str) -> bool:
         context = self._fleet.contexts.get(label)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from disbatch.core.errors import PeerError
 from disbatch.core.model import Outcome
 
-VERSION = 1
+VERSION = 2
 NOTE_CHARS = 300  # of a note to the user
 ReportKind = Literal["T", "A", "Z"]  # a task, a per-engine START, a per-engine STOP
 StopMode = Literal["", "finish", "kill", "abort"]
@@ -99,6 +99,7 @@ class Hello(NamedTuple):
     demand: int
     vitals: Vitals | None = None
     means: Means = NO_MEANS
+    ended: int = 0  # tasks whose outcome this process has had to report, so far
 
 
 class Up(NamedTuple):
@@ -154,7 +155,7 @@ def encode(message: Message) -> bytes:
         said = (m.reports, m.demand, m.returned, m.bye, m.answers, m.vitals, m.note)
         body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, *said]
     elif isinstance(m, Hello):
-        said = (m.held, m.reports, m.demand, m.vitals, m.means)
+        said = (m.held, m.reports, m.demand, m.vitals, m.means, m.ended)
         body = ["H", VERSION, m.sid, m.ep, m.rank, m.node, m.slots, m.t, *said]
     else:
         body = ["X", VERSION, m.sid]
@@ -182,7 +183,7 @@ def decode(data: bytes) -> Message:
 
 
 def _hello(b: list[Any]) -> Hello:
-    sid, ep, rank, node, slots, t, held, reports, demand, vitals, means = b
+    sid, ep, rank, node, slots, t, held, reports, demand, vitals, means, ended = b
     return Hello(
         str(sid),
         int(ep),
@@ -195,6 +196,7 @@ def _hello(b: list[Any]) -> Hello:
         int(demand),
         _vitals(vitals),
         Means(*map(_int, means)),
+        _int(ended),
     )
 
 

@@ -9,6 +9,7 @@ SHOWN_RUNNING = 10  # commands named when a run is interrupted: what fits on a s
 SHOWN_BYTES = 100  # of one command
 
 INTERRUPTED = "interrupted: nothing more is started (interrupt once more to stop what runs)"
+UNKNOWN_CONTEXT = "unknown"  # label of engines whose context has not come back to a new driver
 NOBODY = "no engine is left; waiting for more to join"
 KILLED_NOW = "stopping at once: what is left is killed"
 
@@ -61,6 +62,14 @@ def engine_lost(node: str, running: int | None, why: str) -> str:
     if running is None:
         return f"no engine could be started on {node}: {why}"
     return f"the engine on {node} was lost with {tasks(running)} running: {why}"
+
+
+def taken_over(held: int) -> str:
+    return f"all that the engines of the driver before have is known: they go on with {tasks(held)}"
+
+
+def context_rejoins(label: str, engines: int, where: str) -> str:
+    return f"context {label} is back with {_engines(engines)} ({where})"
 
 
 def context_joins(label: str, engines: int, slots: int, where: str) -> str:

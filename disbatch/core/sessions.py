@@ -91,13 +91,17 @@ class Sessions:
 
     def _hello(self, now: Instant, hello: Hello) -> None:
         fleet = self._books.fleet
-        known = fleet.engines.get(hello.rank)
+        known = fleet.engines.get(hello.rank) or self._from_before(hello)
         if known is not None and known.sid not in ("", hello.sid) and not known.exited:
             self.losses.returned(now, known)
             if known.state is EngineState.LOST:
                 known = fleet.renew(known)
         before = (known.sid, known.ep) if known else ("", 0)
         slots = known.slots if known else 0
+        if not before[0] and (hello.held or hello.reports) and not self._books.takeover.active:
+            # of a driver before us, and too late: what it holds may have been given to others
+            self.losses.dismiss(hello.sid, hello.ep)
+            return
         engine = fleet.sign_in(hello)
         if engine is None:
             self._outbox.note(
@@ -118,13 +122,43 @@ class Sessions:
             self._books.recorder.joined(engine)
             if 0 < hello.means.gpus < slots:
                 self._outbox.say(notices.few_gpus(engine.node, hello.means.gpus, slots), level="warning")
+        if not before[0]:
+            self._take_over(engine, hello)
         self._take_reports(now, engine, hello.reports)
         # Resync: what it should hold and does not was lost on the way down
-        held = set(hello.held)
+        held = set(hello.held) | self._books.takeover.kept(engine)
         self._books.give_back(engine, [h for h in engine.held.items() if h not in held])
         self._books.dispatcher.owe(engine)
 
+    def _from_before(self, hello: Hello) -> Engine | None:
+        """An engine of the driver before us; its context may come back later, or never."""
+        if not self._books.takeover.knows(hello.rank):
+            return None
+        self._books.fleet.launched(hello.rank, hello.node, hello.slots, notices.UNKNOWN_CONTEXT)
+        return self._books.fleet.engines[hello.rank]
+
+    def _take_over(self, engine: Engine, hello: Hello) -> None:
+        """What an engine has from the driver before us."""
+        reported = tuple([(r.task_id, r.attempt) for r in hello.reports if r.kind == "T"])
+        before = hello.ended - len(reported)
+        if self._books.takeover.first_word(engine.rank):
+            engine.finished += before
+            engine.context.finished += before
+            engine.context.charged += before
+            self._books.takeover.claim(engine, (*hello.held, *reported))
+            if 0 < engine.context.task_limit <= engine.context.finished:
+                self._run.limit_reached(engine.context)
+
+    def take_due(self, now: Instant) -> None:
+        """Reports that had to wait until the list was read so far."""
+        for engine, reports in self._books.takeover.due():
+            if self._books.fleet.by_sid.get(engine.sid) is engine:
+                self._take_reports(now, engine, reports)
+
     def _take_reports(self, now: Instant, engine: Engine, reports: tuple[Report, ...]) -> None:
+        if self._books.takeover.early(reports):
+            self._books.takeover.keep(engine, reports)
+            return
         before = engine.seen
         for report in reports:
             if report.n > engine.seen:
@@ -161,7 +195,7 @@ class Sessions:
         self._books.ledger.finish(entry, failed=failed)
         context = engine.context
         context.finished += 1
-        if context.finished == context.task_limit:
+        if 0 < context.task_limit <= context.finished:
             self._run.limit_reached(context)
         engine.finished += 1
         self._books.recorder.ended(entry.task, engine, report)
@@ -178,7 +212,8 @@ class Sessions:
                 f"engine {engine.rank} reports a PERENGINE command that there is not: {report.kind} {report.task_id}"
             )
             return
-        self._books.recorder.ended(command, engine, report)
+        if not self._books.takeover.recorded(engine.node, report.outcome.pid):
+            self._books.recorder.ended(command, engine, report)
         if report.outcome.returncode:
             self._outbox.say(notices.command_failed(command, engine.node, report.outcome), level="error")
 

@@ -18,6 +18,7 @@ from house import read_items
 
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import (
+    ContextLost,
     Dismiss,
     Ending,
     EngineExited,
@@ -26,11 +27,13 @@ from disbatch.core.driver_events import (
     Forget,
     Instant,
     ItemsCame,
+    JoinCame,
     LaunchAgain,
     ListEnded,
     MessageCame,
     Over,
     Record,
+    Reply,
     Send,
     Sweep,
     Swept,
@@ -38,14 +41,18 @@ from disbatch.core.driver_events import (
     Written,
 )
 from disbatch.core.engine_events import Job
+from disbatch.core.joining import Join, ProcessGone, Rejoin, Welcome
 from disbatch.core.lease import heartbeat_s, margin_s, tick_s
 from disbatch.core.losses import LossPolicy
+from disbatch.core.membership import CONTEXT_KEY
 from disbatch.core.messages import Die, Down, Hello, Up
 from disbatch.core.model import Item, Task
 from disbatch.core.resume import Place, Verdict
 from disbatch.core.status import StatusRecord
+from disbatch.core.takeover import Inheritance
 
 MAX_DRIVERS = 400
+MAX_INVITED = 200  # where all have gone, more are invited
 MAX_NODES = 20  # more only beat their hearts
 MAX_UNREAD = 4_000  # messages in all mailboxes that nobody reads any more
 MAX_REPORTS = 400  # of one engine, not acknowledged
@@ -70,6 +77,11 @@ class Plan:
         kinds = chance.choice((1, 2, 3, len(FAULTS)))
         self.faults = sorted(chance.sample(range(len(FAULTS)), kinds))
         self.text = _a_list(chance)
+        # a run whose engines were brought by contexts, and whose driver is started again beside them when it dies
+        self.reattach = chance.random() < 0.4
+        self.limit = chance.choice((0, 0, 3, 8))  # of tasks of such a context
+        if self.reattach and self.faults_s and chance.random() < 0.7:
+            self.faults = sorted({*self.faults, FAULTS.index(kill_driver)})
 
     def code(self, job: Job) -> int:
         return 1 if job.kind == "T" and job.command.endswith(b"7") else 0
@@ -95,13 +107,22 @@ def _a_list(chance: random.Random) -> bytes:
 class DriverLife:
     """One driver process with its KVS server, disk and engines, from its start to its end or death."""
 
-    def __init__(self, house: "FaultHouse", number: int) -> None:
+    def __init__(self, house: "FaultHouse", number: int, before: "DriverLife | None" = None) -> None:
         self.house = house
         self.world = house.world
         self.plan = house.plan
         self.did = f"d{number}"
-        config = DriverConfig(self.did, "driver", 1, False, losses=self.plan.policy)
+        config = DriverConfig(
+            self.did,
+            "driver",
+            1,
+            False,
+            waits=self.plan.reattach,
+            losses=self.plan.policy,
+            inheritance=self._inheritance(before) if before else None,
+        )
         self.core = DriverCore(config, self._judge)
+        self.takes_over = before
         self.alive = True
         self.ending: Ending | None = None
         self.nodes: dict[int, Node] = {}
@@ -117,10 +138,20 @@ class DriverLife:
         self._on_disk: list[tuple[float, Record]] = []  # under way, in order
         # rows of what an earlier driver has recorded are there already
         self._before = set(house.world.done)
+        self._given_up = set(house.world.given_up) if before else set()
+
+    def _inheritance(self, before: "DriverLife") -> Inheritance:
+        """What the files of the driver before say. Rows of commands are told apart by their process."""
+        world = self.world
+        rows = frozenset((row.node, row.pid) for row in world.file if row.flags[3] == "P")
+        core = before.core
+        return Inheritance(core.fleet.next_rank, core.contexts_left, frozenset(world.met), rows)
 
     def _judge(self, task: Task) -> tuple[Verdict, Place | None]:
         if task.task_id in self._before:
-            return Verdict.SKIP_DONE, Place(0, task.task_id)
+            return Verdict.SKIP_DONE, None if self.takes_over else Place(0, task.task_id)
+        if task.task_id in self._given_up:  # by the same run: that is its fate
+            return Verdict.SKIP_FAILED, None
         return Verdict.RUN, None
 
     def delay(self) -> float:
@@ -132,10 +163,51 @@ class DriverLife:
     # -- its life
 
     def begin(self) -> None:
-        for rank in range(self.plan.engines):
-            self.launch(rank)
+        if self.takes_over:
+            self._take_over(self.takes_over)
+        elif self.plan.reattach:
+            for _ in range(self.plan.engines):
+                self.invite()
+        else:
+            for rank in range(self.plan.engines):
+                self.launch(rank)
         self._tick()
         self._feed_soon()
+
+    def _take_over(self, before: "DriverLife") -> None:
+        """Engines of contexts find the new driver by themselves; so do the contexts, sooner or later."""
+        for rank, node in before.nodes.items():
+            if node.cid:
+                self.nodes[rank] = node
+                node.driver = self
+                if node.context_up:
+                    self.world.later(self.delay() + self.world.random.uniform(0.0, 2.0), self._back(node))
+
+    def _back(self, node: Node) -> Callable[[], None]:
+        def come() -> None:
+            if not self.alive or node.driver is not self or not node.context_up:
+                return
+            rows, clean = [(node.rank, node.name, node.slots, False)], True
+            if not node.launcher_up:  # such a context may as well have ended
+                rows, clean = [], not node.dirty or (node.reachable and node.swept())
+            self.happens(JoinCame(Rejoin(node.cid, node.cid, self.plan.limit, tuple(rows), "sim", clean)))
+
+        return come
+
+    def invite(self) -> None:
+        """A context with one engine joins."""
+        name = f"node{self.core.fleet.next_rank}"
+        slots = self.world.random.choice((1, 1, 2, 4))
+        join = Join(f"c{name}", f"c{name}", False, self.plan.limit, ((name, slots, False),), "sim")
+        self.happens(JoinCame(join))
+
+    def _reply(self, effect: Reply) -> None:
+        message, cid = effect.message, effect.key.removeprefix(CONTEXT_KEY)
+        if isinstance(message, Welcome) and message.ranks and message.ranks[0] not in self.nodes:
+            (rank,) = message.ranks
+            expected = self.core.fleet.engines[rank]
+            node = self.nodes[rank] = Node(self.world, self, rank, expected.node, expected.slots, cid)
+            self.world.later(self.delay(), node.begin)
 
     def launch(self, rank: int) -> None:
         node = Node(self.world, self, rank, f"node{rank}", self.world.random.choice((1, 1, 2, 4)))
@@ -146,6 +218,8 @@ class DriverLife:
     def _tick(self) -> None:
         if self.alive and self.ending is None:
             self.happens(Tick())
+            if self.plan.reattach and self.core.fleet.deserted and len(self.nodes) < MAX_INVITED:
+                self.invite()
             self.world.later(tick_s(self.plan.lease_s), self._tick)
 
     def freeze(self, seconds: float) -> None:
@@ -178,7 +252,7 @@ class DriverLife:
                 break
         for node in self.nodes.values():
             node.lose_connection()
-            if node.launcher_up:  # its end closes the lifelines that reach their engines
+            if node.launcher_up and not node.cid:  # its end closes the lifelines that reach their engines
                 node.launcher_dies()
 
     # -- what happens to it
@@ -202,7 +276,18 @@ class DriverLife:
             self.happens(MessageCame(message))
 
     def exited(self, rank: int, why: str) -> None:
-        self.happens(EngineExited(rank, why))
+        """The process that was started for an engine is gone."""
+        cid = self.nodes[rank].cid
+        if cid:
+            self.happens(JoinCame(ProcessGone(cid, rank, why)))
+            # it stays for a while, to be asked for a sweep
+            self.world.later(20.0, lambda: self.happens(ContextLost(cid, "it had no other engine")))
+        else:
+            self.happens(EngineExited(rank, why))
+
+    def launcher_died(self, rank: int, why: str) -> None:
+        cid = self.nodes[rank].cid
+        self.happens(ContextLost(cid, why) if cid else EngineExited(rank, why))
 
     def _feed_soon(self) -> None:
         if self.core.wants and not self._feeding:
@@ -258,16 +343,23 @@ class DriverLife:
 
     def _sweep(self, effect: Sweep) -> None:
         node, world = self.nodes[effect.rank], self.world
+        if not node.context_up:
+            return  # nobody answers
         fails = world.chance(0.25) and not node.nobody_watches
 
         def arrive() -> None:
             if node.cut_until > world.now or (fails and not node.nobody_watches):
                 if world.chance(0.3) and node.cut_until <= world.now:
                     node.swept()  # done, and the answer is lost
-                world.later(world.random.uniform(0.0, 2.0), lambda: self.happens(Swept(effect.sid, False)))
+                world.later(
+                    world.random.uniform(0.0, 2.0),
+                    lambda: self.happens(Swept(effect.sid, False, effect.rank)),
+                )
             else:
                 node.swept()
-                world.later(world.random.uniform(0.0, 0.1), lambda: self.happens(Swept(effect.sid, True)))
+                world.later(
+                    world.random.uniform(0.0, 0.1), lambda: self.happens(Swept(effect.sid, True, effect.rank))
+                )
 
         world.later(world.random.uniform(0.01, 0.5), arrive)
 
@@ -303,6 +395,8 @@ class DriverLife:
             if engine.acked > engine.seen:
                 raise Broken(f"engine {engine.rank}: acknowledged what was not seen")
             for task_id, attempt in engine.held.items():
+                if task_id in self.core._takeover._claims:
+                    continue  # of a driver before, and not read yet
                 entry = ledger.entries[task_id]
                 if entry.engine != engine.sid or entry.attempt != attempt:
                     raise Broken(f"task {task_id} is held by {engine.sid} and by {entry.engine}")
@@ -321,6 +415,7 @@ _CARRIERS: dict[type, Callable[[DriverLife, Any], None]] = {
     Sweep: DriverLife._sweep,
     LaunchAgain: DriverLife._launch_again,
     Over: DriverLife._over,
+    Reply: DriverLife._reply,
 }
 
 
@@ -331,6 +426,7 @@ class FaultHouse:
         self.world = World(seed, read_items(self.plan.text))
         self.drivers: list[DriverLife] = []
         self._died_at = 0.0
+        self._restarting = False
         self._asked: dict[Node, bool] = {}  # of a crashed run: whether a sweep of it gets through
 
     @property
@@ -361,9 +457,20 @@ class FaultHouse:
         if driver.alive:
             driver.alive = False  # it ended, with tasks left
             self._died_at = self.world.now
+        if self.plan.reattach and driver.ending is None:
+            if not self._restarting:
+                self._restarting = True
+                wait_s = self.plan.lease_s * self.world.random.choice((0.01, 0.2, 0.7, 1.2, 2.5))
+                self.world.later(wait_s, self._start_again)
+            return False
         if self._nothing_left():
             self._start_driver()
         return False
+
+    def _start_again(self) -> None:
+        self._restarting = False
+        self.world.counts["reattached"] += 1
+        self._start_driver(self.driver)
 
     def _nothing_left(self) -> bool:
         """What a resumption does: it sweeps all nodes, and waits for the leases of those that it does not reach."""
@@ -381,10 +488,10 @@ class FaultHouse:
         lease_s = self.plan.lease_s
         return not unsure or world.now - self._died_at >= lease_s + heartbeat_s(lease_s) + margin_s(lease_s)
 
-    def _start_driver(self) -> None:
+    def _start_driver(self, before: DriverLife | None = None) -> None:
         if len(self.drivers) >= MAX_DRIVERS:
             raise Broken(f"{MAX_DRIVERS} drivers, and no end")
-        self.drivers.append(DriverLife(self, len(self.drivers)))
+        self.drivers.append(DriverLife(self, len(self.drivers), before))
         self.world.note(f"driver {len(self.drivers) - 1} begins")
         self.driver.begin()
 
@@ -416,23 +523,24 @@ def cut(house: FaultHouse, node: Node, seconds: float) -> None:
 
 
 def kill_engine(house: FaultHouse, node: Node, seconds: float) -> None:
-    if (node.guard_up and node.guard_frozen_until <= house.world.now) or node.cut_until <= house.world.now:
+    if (node.guard_up and node.guard_frozen_until <= house.world.now) or node.reachable:
         node.engine_dies()
 
 
 def kill_guard(house: FaultHouse, node: Node, seconds: float) -> None:
-    if (node.engine_up and node.frozen_until <= house.world.now) or node.cut_until <= house.world.now:
+    if (node.engine_up and node.frozen_until <= house.world.now) or node.reachable:
         node.guard_dies()
 
 
 def kill_both(house: FaultHouse, node: Node, seconds: float) -> None:
-    if node.cut_until <= house.world.now:
+    if node.reachable:
         node.guard_dies()
         node.engine_dies()
 
 
 def kill_launcher(house: FaultHouse, node: Node, seconds: float) -> None:
-    node.launcher_dies()
+    if not node.cid or not node.nobody_watches:
+        node.launcher_dies()
 
 
 def lose_way(house: FaultHouse, node: Node, seconds: float) -> None:
@@ -443,17 +551,17 @@ def lose_way(house: FaultHouse, node: Node, seconds: float) -> None:
 
 
 def freeze_engine(house: FaultHouse, node: Node, seconds: float) -> None:
-    if node.cut_until <= house.world.now or (node.guard_up and node.guard_frozen_until <= house.world.now):
+    if node.reachable or (node.guard_up and node.guard_frozen_until <= house.world.now):
         node.freeze(seconds)
 
 
 def freeze_guard(house: FaultHouse, node: Node, seconds: float) -> None:
-    if node.cut_until <= house.world.now or (node.engine_up and node.frozen_until <= house.world.now):
+    if node.reachable or (node.engine_up and node.frozen_until <= house.world.now):
         node.freeze_guard(seconds)
 
 
 def freeze_both(house: FaultHouse, node: Node, seconds: float) -> None:
-    if node.cut_until <= house.world.now:
+    if node.reachable:
         node.freeze(seconds)
         node.freeze_guard(seconds)
 
@@ -466,7 +574,10 @@ def terminate(house: FaultHouse, node: Node, seconds: float) -> None:
 def join(house: FaultHouse, node: Node, seconds: float) -> None:
     few = len(house.driver.nodes) < MAX_NODES
     if few and house.driver.frozen_until <= house.world.now:  # it is the driver that gives ranks
-        house.driver.launch(house.driver.core.fleet.next_rank)
+        if house.plan.reattach:
+            house.driver.invite()
+        else:
+            house.driver.launch(house.driver.core.fleet.next_rank)
 
 
 def fill_disk(house: FaultHouse, node: Node, seconds: float) -> None:

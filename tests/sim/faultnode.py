@@ -76,8 +76,13 @@ class Connection:
 class Node:
     """One engine process with its guard. A later engine on the same machine is another Node of the same name."""
 
-    def __init__(self, world: World, driver: "DriverLife", rank: int, name: str, slots: int) -> None:
+    def __init__(
+        self, world: World, driver: "DriverLife", rank: int, name: str, slots: int, cid: str = ""
+    ) -> None:
         self.world = world
+        self.context_up = True
+        self.dirty = False  # its process ended, and not in order
+        self.cid = cid  # of the context process that has started it, where that was not the driver
         self.driver = driver
         self.rank = rank
         self.name = name
@@ -104,6 +109,11 @@ class Node:
     def gone(self) -> bool:
         """Whether nothing of it is left."""
         return not self.engine_up and not self.guard_up and not any(p.alive for p in self.mine)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether somebody can have it swept."""
+        return self.cut_until <= self.world.now and self.context_up
 
     @property
     def nobody_watches(self) -> bool:
@@ -138,12 +148,25 @@ class Node:
             )
             return
         if not self.driver.alive:
-            world.later(world.random.uniform(0.0, 1.5), self.end)  # refused: the driver is gone
+            self._refused()
+            return
+        self._unreachable_since = None
+        self.happens(Tick())  # a lease may have ended meanwhile: what it held then must not be claimed
+        if not self.engine_up:
             return
         hello = self.core.hello(self.clock())
         self.connection = Connection(self, hello.sid, hello.ep)
         self.driver.connections[hello.sid, hello.ep] = self.connection
         self._send(hello)
+
+    def _refused(self) -> None:
+        """There is no driver. One of a context's engines waits for the next, for its lease and another one."""
+        world = self.world
+        since = self._unreachable_since = self._unreachable_since or world.now
+        if self.cid and self.launcher_up and world.now - since < 2 * self.driver.plan.lease_s:
+            world.later(world.random.uniform(0.05, 1.5), self._connect)
+        else:
+            world.later(world.random.uniform(0.0, 1.5), self.end)
 
     def lose_connection(self) -> None:
         """It breaks; the engine learns of it some time later."""
@@ -276,7 +299,10 @@ class Node:
         """ssh or srun is killed: the engine's lifeline ends, unless its node cannot be reached."""
         if self.launcher_up:
             self.launcher_up = False  # it runs beside the driver, which sees it at once
-            self.world.later(self.driver.delay(), lambda: self.driver.exited(self.rank, "killed by SIGKILL"))
+            self.context_up = not self.cid
+            self.world.later(
+                self.driver.delay(), lambda: self.driver.launcher_died(self.rank, "killed by SIGKILL")
+            )
             wait_s = max(0.0, self.cut_until - self.world.now) + self.world.random.uniform(0.0, 0.5)
             self.world.later(wait_s, self.end)
 
@@ -298,6 +324,7 @@ class Node:
         """News of it do not come through a network that is cut."""
         if self.launcher_up:
             self.launcher_up = False
+            self.dirty = not self._left
             wait_s = max(0.0, self.cut_until - self.world.now) + self.driver.delay()
             self.world.later(wait_s, lambda: self.driver.exited(self.rank, why))
 
@@ -346,7 +373,7 @@ class Node:
     def terminate(self) -> None:
         self.happens(TermCame())
 
-    def swept(self) -> None:
+    def swept(self) -> bool:
         """Everything of this session is killed."""
         self._kill_tasks()
         self.engine_up = False
@@ -355,6 +382,7 @@ class Node:
         if self.guard_up:
             self.guard_up = False
             self._launcher_ends("killed by SIGKILL")
+        return True
 
 
 _CARRIERS: dict[type, Callable[[Node, Any], None]] = {

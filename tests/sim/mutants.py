@@ -240,7 +240,7 @@ def recall_gives_all() -> Any:
     def message(self: dispatch.Dispatcher, now: Any, who: Any, *rest: Any) -> Any:
         made = _MAKE(self, now, who, *rest)
         if made is not None and made.recall:
-            books = Books(self._ledger, self._fleet, None, None, None, self)  # type: ignore[arg-type]
+            books = Books(self._ledger, self._fleet, None, None, None, self, None)  # type: ignore[arg-type]
             books.give_back(who, list(made.recall))
         return made
 

@@ -11,6 +11,7 @@ from disbatch.core.ledger import ALLOWED_MOVES, Entry, Ledger, TaskState, move
 S = TaskState
 ALLOWED = {
     (S.NEW, S.READY),
+    (S.NEW, S.ASSIGNED),
     (S.NEW, S.SKIPPED),
     (S.READY, S.ASSIGNED),
     (S.ASSIGNED, S.READY),
