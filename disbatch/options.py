@@ -259,7 +259,7 @@ def _add_losses(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--quarantine",
-        type=_count(1),
+        type=count_from(1),
         metavar="K",
         help="set an engine aside on which K tasks in a row fail within a second, if they go well elsewhere (default: never)",
     )
