@@ -69,7 +69,7 @@ def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) 
         if _taken(candidate, folder):
             continue
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(candidate + "_status.txt", flags, 0o666)
         except FileExistsError:
             continue

@@ -11,6 +11,7 @@ from typing import TypeVar
 from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, Written
 from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, format_record, parse_record
+from disbatch.runtime.appendfile import AppendFile
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.observers import Observers
 from disbatch.runtime.results import ResultPublisher
@@ -44,7 +45,7 @@ class Recording:
         self._in_a_hurry = False
         self._loop = asyncio.get_running_loop()
         self._writer = StatusWriter(
-            status_fd,
+            AppendFile(status_fd, files.status),
             lambda batches: self._from_thread(self._wrote, batches),
             lambda reason: self._from_thread(self._trouble, reason),
             UsageFile(files.usage, lambda reason: self._from_thread(self._usage_trouble, reason)),

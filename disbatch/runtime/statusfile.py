@@ -2,8 +2,8 @@
 
 A second thread syncs: on a busy disk that takes a second, and results must not wait for it.
 
-Lines of a batch are appended whole. A write that fails (disk full, quota) is tried again until it succeeds or the run
-gives up; what was written of a batch is taken off first, so that no line is ever torn or doubled.
+Lines of a batch are appended whole (`appendfile`). A write that fails (disk full, quota, a folder that is gone) is tried again
+until it succeeds or the run gives up.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from disbatch.runtime.appendfile import AppendFile
 from disbatch.runtime.settings import FSYNC_S, WRITE_RETRY_S
 
 Written = Callable[[list[int]], None]
@@ -36,13 +37,13 @@ class StatusWriter:
 
     def __init__(
         self,
-        descriptor: int,
+        file: AppendFile,
         written: Written,
         trouble: Trouble,
         beside: Beside | None = None,
         fsync: str = "interval",
     ) -> None:
-        self._fd = descriptor
+        self._file = file
         self._fsync = fsync  # none, interval, always: see --fsync
         self._beside = beside
         self._written = written
@@ -52,7 +53,6 @@ class StatusWriter:
         self._failing = ""
         self._dirty = False  # written since the last sync
         self._ended = threading.Event()
-        self._size = os.fstat(descriptor).st_size
         self._thread = threading.Thread(target=self._run, name="status writer", daemon=True)
         self._thread.start()
         threading.Thread(target=self._sync_often, name="status syncer", daemon=True).start()
@@ -97,7 +97,7 @@ class StatusWriter:
     def _sync_often(self) -> None:
         while not self._ended.wait(FSYNC_S):
             self._sync()
-        os.close(self._fd)
+        os.close(self._file.fd)
 
     def _collect(self) -> tuple[list[int], bytes, bytes, bool]:
         """All that is queued now (waiting for a first one): batch numbers, their lines, those for the file beside, whether
@@ -118,7 +118,7 @@ class StatusWriter:
     def _write(self, data: bytes) -> bool:
         while True:
             try:
-                self._append_whole(data)
+                self._file.append(data)
                 if self._failing:
                     self._failing = ""
                     self._trouble("")
@@ -131,19 +131,9 @@ class StatusWriter:
                 if self._give_up.wait(WRITE_RETRY_S):
                     return False
 
-    def _append_whole(self, data: bytes) -> None:
-        done = 0
-        try:
-            while done < len(data):
-                done += os.write(self._fd, memoryview(data)[done:])
-        except OSError:
-            os.ftruncate(self._fd, self._size)
-            raise
-        self._size += len(data)
-
     def _sync(self) -> None:
         if not self._dirty or self._fsync == "none":
             return
         self._dirty = False  # before the sync: what is written during it is for the next one
         with contextlib.suppress(OSError):  # not every file system can; the lines are written all the same
-            os.fsync(self._fd)
+            os.fsync(self._file.fd)

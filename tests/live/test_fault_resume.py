@@ -6,10 +6,11 @@ import signal
 import time
 from collections import Counter
 
-from disbatch_runs import DEADLINE_S, Bench, children, wait_until
+import pytest
+from disbatch_runs import AFTER_A_KILL_S, DEADLINE_S, Bench, children, wait_until
 
 KILLS = int(os.environ.get("DISBATCH_KILLS", "10"))
-TASKS = 6 * KILLS
+TASKS = 40 * KILLS  # more than all runs that are killed get done
 # A lock that goes with its holder: a second one beside it leaves a file.
 TASK = (
     "exec 8>lock.$DISBATCH_TASKID; flock -n 8 || echo $DISBATCH_TASKID >> twins; "
@@ -25,11 +26,23 @@ def whole_lines(bench: Bench, name: str) -> list[int]:
     return [int(row[1]) for row in rows if row[0][:1] not in b"BC"]
 
 
-def test_a_driver_that_is_killed_at_random_moments_and_resumed(bench: Bench) -> None:
+def gone_after(bench: Bench) -> float:
+    """Seconds until no process of this bench is left."""
+    began = time.monotonic()
+    wait_until(lambda: not bench.left_running(), "nothing is left", seconds=AFTER_A_KILL_S, logs=bench.logs)
+    return time.monotonic() - began
+
+
+def test_a_driver_that_is_killed_at_random_moments_and_resumed(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resumed at once, or once nothing of it is left."""
     chance = random.Random(os.environ.get("DISBATCH_KILL_SEED", "1"))
     bench.file("Tasks", LIST)
     previous: list[str] = []
     written: set[int] = set()
+    gone_s: list[float] = []
+    hit = 0
     for number in range(KILLS):
         prefix = f"r{number}"
         resume = [word for name in previous for word in ("-r", name)]
@@ -38,7 +51,10 @@ def test_a_driver_that_is_killed_at_random_moments_and_resumed(bench: Bench) -> 
             run.until_exists(f"{prefix}_status.txt")
         moment = time.monotonic() + chance.uniform(0.15, 0.9)
         wait_until(lambda m=moment, r=run: time.monotonic() > m or r.process.poll() is not None, "the moment")
+        hit += run.process.poll() is None
         run.kill()
+        if number % 2:
+            gone_s.append(gone_after(bench))
         status = f"{prefix}_status.txt"
         if not (bench.path / status).exists():
             continue  # killed before it had begun
@@ -50,6 +66,7 @@ def test_a_driver_that_is_killed_at_random_moments_and_resumed(bench: Bench) -> 
         done = {str(i) for i in lines}
         again = [i for i in done if before[i] < 1]
         assert again == []
+    assert hit == KILLS
     resume = [word for name in previous for word in ("-r", name)]
     begun = Counter(bench.read("begun").split())
     last = bench.run("-s", "localhost:3", "-p", "last", *resume, "Tasks")
@@ -58,6 +75,12 @@ def test_a_driver_that_is_killed_at_random_moments_and_resumed(bench: Bench) -> 
     after = Counter(bench.read("begun").split())
     assert all(after[str(i)] == begun[str(i)] for i in written), "a task whose line was written ran again"
     assert not (bench.path / "twins").exists(), bench.read("twins")
+    with capsys.disabled():
+        print(
+            f"\n[{KILLS} kills: {len(written)} of {TASKS} tasks were written before the last run, none of them ran again; "
+            f"{sum(after.values()) - TASKS} attempts were killed; nothing left after at most {max(gone_s):.2f} s] ",
+            end="",
+        )
 
 
 def test_a_run_is_not_resumed_beside_its_living_driver(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from disbatch.runtime import statusfile
+from disbatch.runtime.appendfile import AppendFile
 from disbatch.runtime.statusfile import StatusWriter
 
 DEADLINE_S = 10.0
@@ -23,8 +24,10 @@ class Watched:
         self.answered = threading.Event()
         monkeypatch.setattr(os, "fsync", self._sync)
         monkeypatch.setattr(statusfile, "FSYNC_S", every_s)
-        fd = os.open(path / "status.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self.writer = StatusWriter(fd, self._written, self.events.append, None, fsync)
+        fd = os.open(path / "status.txt", os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self.writer = StatusWriter(
+            AppendFile(fd, str(path / "status.txt")), self._written, self.events.append, None, fsync
+        )
 
     def _sync(self, fd: int) -> None:
         self.events.append("sync")
