@@ -50,7 +50,7 @@ def lines(count: int, seed: int) -> Iterator[str]:
         yield (
             f"{flags}\t{number}\t{number + 1}\t-1\tnode{slot // SLOTS:03}\t{4000 + slot}\t{code}\t{took:.3f}\t{start:.3f}\t"
             f"{start + took:.3f}\t{len(out)}\t'{out}'\t{len(err)}\t'{err}'\t"
-            f"cd /work/project; ./analyse --sample {number:07} --seed {seed} > out/{number:07}.log\n"
+            f"cd /data/project; ./analyse --sample {number:07} --seed {seed} > out/{number:07}.log\n"
         )
 
 

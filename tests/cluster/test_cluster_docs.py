@@ -23,7 +23,8 @@ def run_page(name: str, kind: str, folder: Path, env: dict[str, str]) -> None:
     (folder / "Tasks").write_text("hostname > host.$DISBATCH_TASKID\n" * 8)
     for block in BLOCKS[name]:
         if block.kind == kind:
-            run_block(block, folder, env, limit_s=100)
+            wait = "" if "no-wait" in block.rest else "--wait"
+            run_block(block, folder, env | {"SBATCH_OPTIONS": wait}, limit_s=100)
 
 
 @pytest.mark.parametrize("name", pages_with("sh ssh"))
@@ -40,7 +41,7 @@ def test_commands_for_slurm(slurm: SlurmBed, tmp_path: Path, name: str) -> None:
     """Three nodes of four CPUs. A job is waited for before the next command comes, as its results are looked at."""
     programs = make_programs(tmp_path / "bin")
     sbatch = shutil.which("sbatch")
-    (programs / "sbatch").write_text(f'#!/bin/sh\nexec {sbatch} --wait "$@"\n')
+    (programs / "sbatch").write_text(f'#!/bin/sh\nexec {sbatch} $SBATCH_OPTIONS "$@"\n')
     (programs / "sbatch").chmod(0o755)
     env = reader_environment(programs, tmp_path, SLURM_CONF=slurm.environ["SLURM_CONF"])
     run_page(name, "sh slurm", tmp_path / "here", env)

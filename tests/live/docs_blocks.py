@@ -1,14 +1,16 @@
 """The code blocks of README.md and docs/: found, told apart by their marks, and run as a reader would run them.
 
     ```sh run            run by tests/live, in one folder a page, in order; behind it may stand
-                         `exit=1`: ends with that code; `needs=parallel`: where that program is installed
-    ```sh ssh, sh slurm  run by tests/cluster, on hosts by ssh, in the jobs of a real Slurm
+                         `exit=1`: ends with that code; `needs=parallel`: where that program or package is installed
+    ```sh ssh, sh slurm  run by tests/cluster, on hosts by ssh, in the jobs of a real Slurm; each job is waited for,
+                         unless `no-wait` stands behind it
     ```sh                shown only; tests/live/test_docs.py lists each such command with the reason
     ```tasks             a task file: checked by --dry-run
 
 A comment `<!-- sh run … -->` prepares a page: it is run like a block, and no reader sees it.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -51,9 +53,11 @@ class Block(NamedTuple):
 
     @property
     def lacks(self) -> str:
-        """A program that it needs and that is not installed."""
+        """A program or Python package that it needs and that is not installed."""
         found = re.search(r"needs=(\S+)", self.rest)
-        return found.group(1) if found and shutil.which(found.group(1)) is None else ""
+        name = found.group(1) if found else ""
+        there = shutil.which(name) or (name.isidentifier() and importlib.util.find_spec(name))
+        return "" if there else name
 
 
 def blocks_of(path: Path) -> list[Block]:

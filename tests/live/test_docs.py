@@ -5,12 +5,18 @@ import importlib.util
 import json
 import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
 from docs_blocks import PAGES, ROOT, Block, blocks_of, make_programs, reader_environment, run_block
+
+from disbatch.help.__main__ import programs as parsers
 
 BLOCKS = {path.name: blocks_of(path) for path in PAGES}
 RUN = {name: [b for b in blocks if b.kind == "sh run"] for name, blocks in BLOCKS.items()}
@@ -21,21 +27,34 @@ SHOWN_ONLY: dict[str, dict[str, str]] = {
         "scripts/demo": "tests/live/test_scripts.py runs both",
         "python3 -m venv": "installs from a package index; test_help_shells.py installs the package",
     },
-    "index.md": {"disBatch -s localhost:4": "run in start.md"},
     "start.md": {
         "python3 -m venv": "installs from a package index; test_help_shells.py installs the package",
         "bash-completion": "test_help_shells.py, which completes in both shells",
     },
-    "resources.md": {"--gres=gpu:4": "tests/cluster/test_cluster_gpus.py, with the GPUs that a test bed has"},
-    "mail.md": {"--mailTo": "tests/live/test_run_mail.py, which has a mail server"},
-    "monitoring.md": {
-        "--mon ": "tests/live/test_monitor_command.py, in a real terminal",
-        "localhost:4 -w Tasks": "tests/live/test_run_web.py, and tests/cluster/test_web_page.py in a browser",
-        "ssh -L 8000": "such hosts do not exist",
-        "picture": "tests/live/test_run_web.py asks for it",
-    },
-    "pool.md": {"dbUtil.sh": "tests/cluster/test_cluster_pool.py"},
+    "monitoring.md": {"ssh -L 8000": "a tunnel to a host of the reader's"},
 }
+
+
+class Post(Controller):
+    """A mail server that takes everything."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.mails: list[str] = []
+        super().__init__(self, hostname="127.0.0.1", port=port)
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.mails.append(envelope.content.decode())
+        return "250 accepted"
+
+    def __enter__(self) -> "Post":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 # README.md is run by test_scripts.py, which looks at what comes out as well
@@ -45,10 +64,12 @@ def test_commands_of_a_page_run_as_they_stand(name: str, tmp_path: Path) -> None
     programs = make_programs(tmp_path / "bin")
     folder = tmp_path / "here"
     folder.mkdir()
-    env = reader_environment(programs, tmp_path)
-    for block in RUN[name]:
-        if not block.lacks:
-            run_block(block, folder, env)
+    with Post() as post:
+        env = reader_environment(programs, tmp_path, DISBATCH_SMTP_PORT=str(post.port))
+        for block in RUN[name]:
+            if not block.lacks:
+                run_block(block, folder, env)
+    assert (len(post.mails) > 0) == (name == "mail.md"), post.mails
     if lacking := {block.lacks for block in RUN[name]} - {""}:
         pytest.skip(f"blocks that need {', '.join(sorted(lacking))} were not run: not installed")
 
@@ -98,6 +119,64 @@ def test_task_files_are_accepted(block: Block, tmp_path: Path) -> None:
     (tmp_path / "Tasks").write_text(block.text)
     command = Block(block.page, block.line, "sh run", "", "disBatch -s localhost:4 --dry-run Tasks")
     run_block(command, tmp_path, env)
+
+
+# -- commands within the text, in tables, and in blocks that are not run
+
+OURS = re.compile(
+    r"(?:^|[\s|`({])(?:\./)?(disBatch|disbatch-ctl|disbatch-report|\w*_dbUtil\.sh)(?= |$)(.*)", re.M
+)
+CHOICES = {
+    option: program.name
+    for program, _ in parsers().values()
+    for choice in program.options
+    for option in choice.names
+}
+OF_OTHERS = {  # of Slurm, ssh, pip, our servers and benchmarks
+    "--requeue", "--open-mode", "--wait", "--no-kill", "--exact", "--ntasks-per-node", "--array", "--gres", "--wrap",
+    "--plain", "--install-peers", "--markdown", "--strict",
+}  # fmt: skip
+
+
+def options_of(name: str) -> dict[str, bool]:
+    """The options of one of our programs, and whether each wants a value."""
+    program, _ = parsers()["disbatch-ctl" if name.endswith("_dbUtil.sh") else name]
+    return {each: option.needs_value for option in program.options for each in option.names}
+
+
+def wrong_options(text: str) -> list[str]:
+    """The options of our programs' commands in a text that these programs do not have."""
+    found = []
+    for name, rest in OURS.findall(text.replace("\\\n", " ")):
+        known = options_of(name)
+        command = re.split(r"[|;&<>`#]| - ", rest)[0]
+        try:
+            words = shlex.split(command)
+        except ValueError:  # a quote that goes on in the next line
+            words = command.split()
+        skip = False
+        for word in words:
+            option = word.partition("=")[0]
+            if not skip and re.match(r"--?[A-Za-z]", option) and option not in known:
+                found.append(f"{name} {option}")
+            skip = not skip and known.get(word, False)
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_options_in_the_text_exist(path: Path) -> None:
+    """Those of whole commands with their program; those that stand alone with any."""
+    text = path.read_text()
+    assert wrong_options(text) == []
+    if path.name != "moving.md":  # which has the options of other programs
+        alone = set(re.findall(r"`(--[A-Za-z][\w-]*)", text))
+        assert alone - CHOICES.keys() - OF_OTHERS == set()
+
+
+def test_the_check_of_options_sees_a_wrong_one() -> None:
+    assert wrong_options("`disBatch -s a:1 --dryrun Tasks` and disbatch-ctl x --mon") == ["disBatch --dryrun"]
+    assert wrong_options("./PREFIX_dbUtil.sh --once --web\n") == ["PREFIX_dbUtil.sh --web"]
+    assert wrong_options("disBatch -l --odd -s x:1 T; ls --all") == []
 
 
 def test_json_is_json() -> None:
