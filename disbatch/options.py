@@ -157,6 +157,11 @@ def _add_general(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start without execution resources and wait for some to join",
     )
+    add(
+        "--reattach",
+        action="store_true",
+        help="with -S and -p: engines outlive a driver that dies, and the same command goes on with them",
+    )
     add("--quiet", action="store_true", help="print errors and warnings only")
     add("--version", action="version", version=f"disBatch {__version__}")
 

@@ -19,12 +19,16 @@ from disbatch.core.joining import (
     Order,
     ProcessGone,
     Refusal,
+    Rejoin,
     SignedIn,
+    SweepOrder,
+    SweptThere,
     Welcome,
     decode_joining,
     encode_joining,
 )
 from disbatch.core.membership import CONTEXT_KEY
+from disbatch.core.model import NodeSpec
 from disbatch.runtime.bus import JSON, join_key
 from disbatch.runtime.contextsettings import ContextSettings
 from disbatch.runtime.control import ANSWER_S, RunOverError, connect, find_run, read_facts
@@ -32,6 +36,7 @@ from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.hosting import launch_orders, node_name
 from disbatch.runtime.jobend import JobEnd
 from disbatch.runtime.launches import Launches
+from disbatch.runtime.remains import Remains
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S
 from kvsstcp.aclient import AsyncClient
@@ -39,6 +44,8 @@ from kvsstcp.errors import KvsError
 from kvsstcp.values import Value
 
 NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
+RECONNECT_S = 3.0  # for one try to reach a driver that may have taken the place of the one before
+RETRY_S = 0.5
 LOST_EXIT = 3  # of this process, when the driver is gone or no engine could be started
 
 Sayer = Callable[[str, Level], None]
@@ -60,8 +67,11 @@ async def _run(prefix: str, settings: ContextSettings, say: Sayer) -> int:
                 f"this machine does not see the run's folder {facts.folder}: {error.strerror}"
             ) from None
         context = Context(client, facts, settings, say)
-        await context.join()
-        return await context.stay()
+        try:
+            await context.join()
+            return await context.stay()
+        finally:
+            await context.close()
     finally:
         await client.close()
 
@@ -77,8 +87,11 @@ class Context:
         self._label = settings.label
         self._nodes = [node_name(settings, node) for node in settings.allocation.nodes]
         self._names: dict[int, str] = {}  # of nodes whose engine's process has not ended, by rank
+        self._specs: dict[int, NodeSpec] = {}  # by rank
+        self._remains = Remains(facts, settings, self._specs, self._swept)
         self._signed_in: set[int] = set()
         self._signals = 0
+        self._away = False  # from any driver
         self._loop = asyncio.get_running_loop()
         self._all_gone = asyncio.Event()
         here = driver_node(os.environ, socket.gethostname(), self._nodes)
@@ -115,8 +128,9 @@ class Context:
 
     def _start(self, ranks: tuple[int, ...]) -> None:
         self._names = dict(zip(ranks, self._nodes, strict=True))
-        nodes = zip(ranks, self._settings.allocation.nodes, strict=True)
-        for order in launch_orders(self._facts, self._settings, self._label, nodes):
+        self._specs |= zip(ranks, self._settings.allocation.nodes, strict=True)
+        for order in launch_orders(self._facts, self._settings, self._label, self._specs.items()):
+            self._remains.sessions[order.rank] = order.session
             self._launches.order(order)
         slots = sum(node.slots for node in self._settings.allocation.nodes)
         self._say(notices.context_joined(self._label, len(ranks), slots), "note")
@@ -127,14 +141,11 @@ class Context:
             if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
                 continue  # nohup: a terminal that goes away is none of our business
             self._loop.add_signal_handler(signum, self._signalled, signum)
-        listener = asyncio.create_task(self._listen())
         job_end = self._watch_job_end()
         gone = asyncio.create_task(self._all_gone.wait())
-        await asyncio.wait({listener, gone}, return_when=asyncio.FIRST_COMPLETED)
-        driver_gone = listener.done()
+        driver_gone = await self._served(gone)
         if job_end:
             job_end.stop()
-        listener.cancel()
         gone.cancel()
         await self._retirement.finish(RETIRE_END_S)
         await self._launches.finish()
@@ -142,6 +153,62 @@ class Context:
             return self._judge_end()
         self._say(f"context {self._label} has ended", "note")
         return 0 if self._signed_in or not self._nodes else LOST_EXIT
+
+    async def _served(self, gone: "asyncio.Task[bool]") -> bool:
+        """Listens to the driver, and to whoever takes its place, until every engine is gone (False), or there is no
+        driver any more (True)."""
+        while True:
+            listener = asyncio.create_task(self._listen())
+            await asyncio.wait({listener, gone}, return_when=asyncio.FIRST_COMPLETED)
+            listener.cancel()
+            if gone.done() or not self._facts.reattach:
+                return not gone.done()
+            again = asyncio.create_task(self._come_back())
+            await asyncio.wait({again, gone}, return_when=asyncio.FIRST_COMPLETED)
+            again.cancel()
+            if gone.done() or not again.result():
+                return True
+
+    async def _come_back(self) -> bool:
+        """Waits for another driver and tells it of this context; false when the run is over."""
+        prefix = self._facts.prefix
+        self._away = True
+        await self.close()
+        self._say(f"the driver of {prefix} is gone; waiting for another one (--reattach)", "warning")
+        while True:
+            try:
+                self._client = await connect(prefix, RECONNECT_S)
+                await self._rejoin()
+            except RunOverError:
+                return False
+            except (DisBatchError, KvsError, OSError):
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._away = False
+                self._say(f"context {self._label} is back in the run", "note")
+                return True
+
+    async def close(self) -> None:
+        """Of the connection."""
+        with contextlib.suppress(KvsError, OSError):
+            await self._client.close()
+
+    async def _rejoin(self) -> None:
+        """Raises MachineError when the driver does not take us in."""
+        await self._remains.finish()
+        specs = self._specs
+        rows = [
+            (r, name, specs[r].slots, self._retirement.gives_back(name)) for r, name in self._names.items()
+        ]
+        where = f"{socket.gethostname()}, process {os.getpid()}"
+        limit = self._settings.task_limit
+        back = Rejoin(self._cid, self._label, limit, tuple(rows), where, self._remains.clean)
+        answer = asyncio.ensure_future(self._client.get(self._key))
+        await asyncio.sleep(0)
+        self._tell(back)
+        reply = decode_joining((await asyncio.wait_for(answer, ANSWER_S)).data)
+        if not isinstance(reply, Welcome):
+            raise MachineError("the driver does not take this context back")
 
     def _judge_end(self) -> int:
         """The connection is gone: has the run ended, or died?"""
@@ -168,15 +235,28 @@ class Context:
                 if isinstance(message, SignedIn):
                     self._signed_in.add(message.rank)
                     self._launches.signed_in(message.rank)
+                elif isinstance(message, SweepOrder):
+                    self._remains.sweep(message.rank, message.sid)
 
     def _exited(self, rank: int, why: str) -> None:
         node = self._names.pop(rank)
         if rank not in self._signed_in:
             self._say(f"no engine could be started on {node}: {why}", "error")
+        code = self._launches.codes.get(rank, NOT_LAUNCHED)
+        if code != 0 and rank in self._signed_in:
+            self._remains.left(rank, at_once=self._away)
         with contextlib.suppress(KvsError):
             self._tell(ProcessGone(self._cid, rank, why))
-        self._retirement.ended(node, self._launches.codes.get(rank, NOT_LAUNCHED))
-        if not self._names:
+        self._retirement.ended(node, code)
+        self._look_around()
+
+    def _swept(self, rank: int, sid: str, clean: bool) -> None:
+        with contextlib.suppress(KvsError):
+            self._tell(SweptThere(self._cid, rank, sid, clean))
+        self._look_around()
+
+    def _look_around(self) -> None:
+        if not self._names and not self._remains.wanted:
             self._all_gone.set()
 
     def _watch_job_end(self) -> JobEnd | None:
@@ -210,5 +290,5 @@ class Context:
         if hard:
             self._loop.call_later(self._facts.grace_s + 5.0, self._all_gone.set)
 
-    def _tell(self, message: Join | ProcessGone | Order) -> None:
+    def _tell(self, message: Join | Rejoin | ProcessGone | Order | SweptThere) -> None:
         self._client.put(join_key(self._facts.did), Value(JSON, encode_joining(message)))

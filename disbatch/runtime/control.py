@@ -47,12 +47,12 @@ def find_run(prefix: str) -> Info:
         raise MachineError(f"{error}; only the user who started the run can read it") from None
 
 
-async def connect(prefix: str) -> AsyncClient:
+async def connect(prefix: str, seconds: float = CONNECT_S) -> AsyncClient:
     """A connection to the run. Raises as `find_run`, and MachineError when its driver is gone."""
     info = find_run(prefix)
     try:
         return await AsyncClient.connect(
-            info.addresses, token=info.token, certificate_pem=info.certificate_pem, timeout_s=CONNECT_S
+            info.addresses, token=info.token, certificate_pem=info.certificate_pem, timeout_s=seconds
         )
     except (KvsError, OSError) as error:
         find_run(prefix)  # it may have ended meanwhile

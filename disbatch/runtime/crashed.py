@@ -33,8 +33,9 @@ AT_ONCE = 32
 LOOK_S = 0.2
 
 
-def leave_word(path: str, facts: RunFacts, context: ContextSettings) -> None:
-    """Adds to the info file what a resumption has to know should this driver die. Raises MachineError."""
+def leave_word(path: str, facts: RunFacts, context: ContextSettings, joined: tuple[str, ...] = ()) -> None:
+    """Adds to the info file what a resumption, or a driver that follows, has to know should this one die. Raises
+    MachineError."""
     with open(path, encoding="utf-8") as file:
         before, begin, certificate = file.read().partition("-----BEGIN")
     host = os.uname().nodename
@@ -42,6 +43,7 @@ def leave_word(path: str, facts: RunFacts, context: ContextSettings) -> None:
         f"driver {host} {os.getpid()} {_started(os.getpid())}",
         f"session {facts.did}",
         f"lease {facts.lease_s:g}",
+        *(["reattach", *joined] if facts.reattach else []),
     ]
     for node in context.allocation.nodes:
         local = context.scheduler.is_local(node.name)
@@ -57,7 +59,7 @@ def settle_crashed(
         return  # a job that was requeued: Slurm has killed all of it
     for path in status_files:
         if path.endswith(STATUS):
-            crashed = _look(path.removesuffix(STATUS))
+            crashed = look(path.removesuffix(STATUS))
             if crashed is not None:
                 crashed.settle(path, context, note)
 
@@ -71,6 +73,8 @@ class Crashed:
     did: str
     lease_s: float
     nodes: tuple[tuple[str, str], ...]  # how their engines were started, and their names
+    job_id: str
+    reattach: bool  # engines that others have brought wait for another driver
 
     @property
     def _info(self) -> str:
@@ -78,11 +82,7 @@ class Crashed:
 
     def settle(self, path: str, context: ContextSettings, note: Callable[[str], None]) -> None:
         seen_alive = self._touched()
-        if self._alive():
-            raise UsageError(
-                f"{path}: the run that writes it is not over (process {self.pid} on {self.host}); "
-                "wait for its end, or stop it, before it is resumed"
-            )
+        self.refuse_living(path)
         unknown = [] if self._knows_all() else ["a host that has joined it"]
         left = [*self._not_swept(context), *unknown]
         until = seen_alive + heartbeat_s(self.lease_s) + self.lease_s + margin_s(self.lease_s)
@@ -99,6 +99,14 @@ class Crashed:
             note(f"the run that wrote {path} has crashed; nothing of it runs any more")
         with contextlib.suppress(OSError):
             os.unlink(self._info)
+
+    def refuse_living(self, path: str) -> None:
+        """Raises UsageError when the driver lives."""
+        if self._alive():
+            raise UsageError(
+                f"{path}: the run that writes it is not over (process {self.pid} on {self.host}); "
+                "wait for its end, or stop it, before it is resumed"
+            )
 
     def _touched(self) -> float:
         with contextlib.suppress(OSError):
@@ -153,7 +161,7 @@ class Crashed:
             return [name for (_, name), done in zip(nodes, pool.map(clean, nodes), strict=True) if not done]
 
 
-def _look(prefix: str) -> Crashed | None:
+def look(prefix: str) -> Crashed | None:
     """What the info file of a run says of its driver; None when there is none, or it says nothing."""
     words: dict[str, list[str]] = {}
     nodes = []
@@ -166,7 +174,10 @@ def _look(prefix: str) -> Crashed | None:
                 words.setdefault(word, rest)
         host, pid, started = words["driver"]
         (did,), (lease,) = words["session"], words["lease"]
-        return Crashed(prefix, host, int(pid), started, did, float(lease), tuple(nodes))
+        run = " ".join(words["run"])
+        return Crashed(
+            prefix, host, int(pid), started, did, float(lease), tuple(nodes), run, "reattach" in words
+        )
     except (OSError, KeyError, ValueError):
         return None
 

@@ -6,7 +6,7 @@ Decisions are `core.membership`'s; this carries messages between it and the mail
 import logging
 from collections.abc import Callable
 
-from disbatch.core.driver_events import ContextLost, EngineJoined, Event, JoinCame, Reply
+from disbatch.core.driver_events import ContextLost, EngineJoined, Event, JoinCame, Reply, Sweep, Swept
 from disbatch.core.errors import PeerError
 from disbatch.core.joining import (
     Answer,
@@ -14,8 +14,11 @@ from disbatch.core.joining import (
     Joining,
     Order,
     ProcessGone,
+    Rejoin,
     SignedIn,
     StopKind,
+    SweepOrder,
+    SweptThere,
     Welcome,
     decode_joining,
     encode_joining,
@@ -24,6 +27,7 @@ from disbatch.core.membership import CONTEXT_KEY
 from disbatch.runtime.bus import JSON, join_key
 from disbatch.runtime.facts import RunFacts, run_key
 from disbatch.runtime.kvs import Kvs
+from disbatch.runtime.roster import Roster
 from kvsstcp.values import Value
 
 INSIDE = ""  # reply key of orders that come from this process
@@ -31,12 +35,18 @@ INSIDE = ""  # reply key of orders that come from this process
 
 class Door:
     def __init__(
-        self, kvs: Kvs, facts: RunFacts, happened: Callable[[Event], None], log: logging.Logger
+        self,
+        kvs: Kvs,
+        facts: RunFacts,
+        happened: Callable[[Event], None],
+        log: logging.Logger,
+        roster: Roster | None,
     ) -> None:
         self._kvs = kvs
         self._facts = facts
         self._happened = happened
         self._log = log
+        self._roster = roster
         self._homes: dict[int, str] = {}  # by rank: key of the context that has started this engine
         self._answer = Answer(False, "")
 
@@ -57,11 +67,29 @@ class Door:
             assert isinstance(effect.message, Answer)
             self._answer = effect.message
             return
-        if isinstance(effect.message, Welcome):
-            cid = effect.key.removeprefix(CONTEXT_KEY)
-            self._homes |= dict.fromkeys(effect.message.ranks, effect.key)
-            self._kvs.watch(effect.key.encode(), lambda why: self._happened(ContextLost(cid, why)))
-        self._put(effect.key, effect.message)
+        if not isinstance(effect.message, Welcome):
+            self._put(effect.key, effect.message)
+            return
+        cid = effect.key.removeprefix(CONTEXT_KEY)
+        self._homes |= dict.fromkeys(effect.message.ranks, effect.key)
+        self._kvs.watch(effect.key.encode(), lambda why: self._context_lost(cid, why))
+        welcome = effect.message
+        if self._roster is None:
+            self._put(effect.key, welcome)
+        else:
+            self._roster.write(lambda: self._put(effect.key, welcome))
+
+    def _context_lost(self, cid: str, why: str) -> None:
+        self._happened(ContextLost(cid, why))
+        if self._roster is not None:
+            self._roster.write(lambda: None)
+
+    def sweep(self, effect: Sweep) -> bool:
+        """Has the context of a lost engine kill what is left of it; false when no context has started it."""
+        home = self._homes.get(effect.rank)
+        if home is not None:
+            self._put(home, SweepOrder(effect.rank, effect.sid))
+        return home is not None
 
     def signed_in(self, engine: EngineJoined) -> None:
         """Whoever has started this engine need not wait for it any more."""
@@ -78,5 +106,12 @@ class Door:
         except PeerError as error:
             self._log.warning("dropped a message: %s", error)
             return
-        if isinstance(message, Join | ProcessGone | Order):
+        if isinstance(message, Join | Rejoin | ProcessGone | Order):
             self._happened(JoinCame(message))
+        elif isinstance(message, SweptThere):
+            self._log.info(
+                "engine %d was swept by its context: %s",
+                message.rank,
+                "done" if message.clean else "not possible",
+            )
+            self._happened(Swept(message.sid, message.clean, message.rank))

@@ -68,6 +68,7 @@ from disbatch.runtime.rescue import Rescue
 from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
+from disbatch.runtime.roster import Entries, Roster
 from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.steering import Steering
@@ -119,7 +120,14 @@ class DriverShell:
         self._observers = observers
         self._retirement = retirement
         self._rescue = rescue
-        self._door = Door(kvs, facts, self._happened, log)
+        self._roster: Roster | None = None
+        if facts.reattach:
+            self._roster = Roster(
+                facts.info_path,
+                lambda: Entries(core.fleet.next_rank, core.contexts_left),
+                lambda text: self._tell(text, "warning"),
+            )
+        self._door = Door(kvs, facts, self._happened, log, self._roster)
         self._job_end: JobEnd | None = None
         if drain_before_s is not None:
             event = DrainCame(drain_before_s)
@@ -191,6 +199,8 @@ class DriverShell:
         await self._launches.finish()
         await self._finish_observers(ending)
         publisher.finish()
+        if self._roster:
+            await self._roster.finish(CLOSE_S)
         await self._kvs.close()
         return ending
 
@@ -302,7 +312,8 @@ class DriverShell:
         elif isinstance(effect, Reply):
             self._door.reply(effect)
         elif isinstance(effect, Dismiss | Forget | Sweep | LaunchAgain):
-            self._rescue.carry_out(effect)
+            if not (isinstance(effect, Sweep) and self._door.sweep(effect)):
+                self._rescue.carry_out(effect)
         elif isinstance(effect, Record):
             self._recording.record(effect)
         elif isinstance(effect, Say):

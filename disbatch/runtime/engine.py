@@ -167,7 +167,14 @@ class EngineShell:
         self._loop.add_reader(start.lifeline_fd, self._launcher_gone)
         self._up = up_key(start.facts.did)
         lease_s = start.config.lease_s
-        self._line = DriverLine(start.addresses, start.token, certificate or None, lease_s, self._log)
+        self._line = DriverLine(
+            start.addresses,
+            start.token,
+            certificate or None,
+            lease_s,
+            self._log,
+            start.facts.info_path if start.facts.reattach else None,
+        )
         connection = asyncio.create_task(self._stay_connected())
         heart = asyncio.create_task(self._beat(heartbeat_s(lease_s)))
         await asyncio.wait((self._over, connection), return_when=asyncio.FIRST_COMPLETED)
@@ -185,6 +192,8 @@ class EngineShell:
         while True:
             client = await self._line.connect()
             try:
+                # a lease may have ended meanwhile: what was held then must not be claimed from a driver that knows us not
+                self._happened(Tick())
                 hello = self._core.hello(_now())
                 # asked for before the hello: the server then knows whose connection it was when it breaks
                 first = asyncio.ensure_future(client.get(down_key(hello.sid, hello.ep)))

@@ -16,6 +16,7 @@ class RunFacts:
     grace_s: float
     loglevel: str
     lease_s: float = 300.0
+    reattach: bool = False  # a driver that dies may be followed by another, which takes the engines over
 
     @property
     def info_path(self) -> str:

@@ -13,6 +13,7 @@ from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.files import engine_log
 from disbatch.runtime.launches import LaunchOrder
 from disbatch.runtime.remote import engine_argv
+from disbatch.runtime.sweep import session_id
 
 
 def node_name(context: ContextSettings, node: NodeSpec) -> str:
@@ -32,6 +33,7 @@ def launch_orders(
         name = node_name(context, node)
         order = {
             "facts": asdict(facts),
+            "sid": os.urandom(8).hex(),
             "rank": rank,
             "node": name,
             "slots": node.slots,
@@ -45,5 +47,6 @@ def launch_orders(
         argv = engine_argv(order)
         if not scheduler.is_local(node.name):
             argv = scheduler.launch_argv(node, facts.folder, argv)
-        orders.append(LaunchOrder(rank, name, node.slots, label, argv, environ))
+        session = session_id(facts.did, str(order["sid"]))
+        orders.append(LaunchOrder(rank, name, node.slots, label, argv, environ, session))
     return orders

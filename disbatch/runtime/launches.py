@@ -43,6 +43,7 @@ class LaunchOrder:
     label: str
     argv: tuple[str, ...]
     environ: Mapping[str, str]
+    session: str  # what a sweep finds the engine and its tasks by
 
 
 class _Process:

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import time
 
 from disbatch.core.errors import MachineError
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError
-from kvsstcp.infofile import Address
+from kvsstcp.infofile import Address, read_info
 
 CONNECT_S = 30.0  # for the first connection
 AGAIN_S = (0.05, 0.2, 0.5, 1.0, 2.0)  # between attempts; the last one goes on
@@ -21,6 +22,8 @@ GIVE_UP_LEASES = (
 
 
 class DriverLine:
+    """`info_path` is given where a driver that dies may be followed by another: the file says where that one is."""
+
     def __init__(
         self,
         addresses: tuple[Address, ...],
@@ -28,7 +31,9 @@ class DriverLine:
         certificate: bytes | None,
         lease_s: float,
         log: logging.Logger,
+        info_path: str | None = None,
     ) -> None:
+        self._info_path = info_path
         self._addresses = addresses
         self._token = token
         self._certificate = certificate
@@ -64,11 +69,13 @@ class DriverLine:
         began = time.monotonic()
         refused_since = None
         for number in range(1_000_000):
+            if self._info_path:
+                await self._look_it_up(self._info_path)
             try:
                 client = await self._try(min(CONNECT_S, max(1.0, self._lease_s / 4)))
             except KvsError as error:
                 now = time.monotonic()
-                if not await self._refused():
+                if self._info_path or not await self._refused():
                     refused_since = None
                 elif now - (refused_since := refused_since or now) >= self._refused_s:
                     raise MachineError("the driver is gone: its host refuses the connection") from None
@@ -79,6 +86,21 @@ class DriverLine:
                 self._log.info("connected to the driver again after %.1f s", time.monotonic() - began)
                 return client
         raise AssertionError("unreachable")
+
+    async def _look_it_up(self, path: str) -> None:
+        """Raises MachineError when the run is over."""
+        try:
+            # in a thread: the file system may hang, and the lease goes on
+            info = await asyncio.to_thread(read_info, path)
+        except KvsError as error:
+            if not os.path.lexists(path):
+                raise MachineError("the driver is gone, and its run is over") from None
+            self._log.warning("%s", error)  # of another moment: it is read again
+            return
+        if info.certificate_pem != self._certificate:
+            self._log.info("another driver has taken the place of the one before")
+            self._addresses, self._proven = info.addresses, None
+            self._token, self._certificate = info.token, info.certificate_pem
 
     async def _refused(self) -> bool:
         """Whether the driver's host answers that nobody listens there."""

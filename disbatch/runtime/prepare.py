@@ -26,16 +26,19 @@ def open_source(settings: RunSettings) -> FileSource | StreamSource | KvsSource:
 
 
 def open_resume(
-    settings: RunSettings, source: FileSource | StreamSource | KvsSource, note: Callable[[str], None]
+    settings: RunSettings,
+    source: FileSource | StreamSource | KvsSource,
+    note: Callable[[str], None],
+    own: str | None = None,
 ) -> ResumeFiles | None:
-    """The status files of earlier runs, compared with the task list where that can be read twice.
+    """The status files of earlier runs, and that of this one where it is `own` already, compared with the task list where that can be read twice.
 
     Raises StatusFileError for a file that is none, or that belongs to another list.
     """
     paths = files_to_resume(settings, os.environ, note)
-    if not paths:
+    if not paths and own is None:
         return None
-    resume = ResumeFiles(paths, retry_failed=settings.retry, by_id_only=settings.force_resume)
+    resume = ResumeFiles(paths, retry_failed=settings.retry, by_id_only=settings.force_resume, own=own)
     for text in resume.notes:
         note(text)
     if isinstance(source, FileSource):

@@ -44,7 +44,7 @@ def main() -> int:
         return 3
     start = EngineStart(
         config=EngineConfig(
-            os.urandom(8).hex(),
+            order["sid"],
             order["rank"],
             order["node"],
             order["slots"],

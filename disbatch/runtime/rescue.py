@@ -16,11 +16,8 @@ from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.hosting import launch_orders
 from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.launches import LaunchOrder
-from disbatch.runtime.remote import program_root
-from disbatch.runtime.sweep import session_id, sweep, sweep_argv
-
-SWEEP_S = 10.0  # a node that has not answered by then is not there; with a short lease, after a quarter of it
-SWEEP_MIN_S = 2.0
+from disbatch.runtime.sweep import session_id
+from disbatch.runtime.sweeping import sweep_node
 
 
 class Rescue:
@@ -86,40 +83,13 @@ class Rescue:
         task.add_done_callback(self._tasks.discard)
 
     async def _sweep(self, effect: Sweep) -> None:
-        node = self._nodes.get(effect.rank)  # None: launched by a context process, which we cannot ask
         session = session_id(self._facts.did, effect.sid)
-        if node is None:
-            clean = False
-        elif self._context.scheduler.is_local(node.name):
-            clean = await asyncio.to_thread(sweep, session)
-        else:
-            clean = await self._sweep_there(node, session)
+        node = self._nodes.get(effect.rank)  # None: launched by a context that is not here
+        clean = node is not None and await sweep_node(self._facts, self._context, node, session)
         self._log.info(
             "swept what was left of engine %d: %s", effect.rank, "done" if clean else "not possible"
         )
-        self._tell(Swept(effect.sid, clean))
-
-    async def _sweep_there(self, node: NodeSpec, session: str) -> bool:
-        scheduler = self._context.scheduler
-        argv = scheduler.launch_argv(node, self._facts.folder, sweep_argv(session, program_root()))
-        environ = scheduler.launch_environ(os.environ, self._context.launcher_environ)
-        seconds = min(SWEEP_S, max(SWEEP_MIN_S, self._facts.lease_s / 4))
-        nothing = asyncio.subprocess.DEVNULL
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv, env=environ, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
-            )
-        except OSError as error:
-            self._log.warning("cannot start %s: %s", argv[0], error)
-            return False
-        try:
-            return await asyncio.wait_for(process.wait(), seconds) == 0
-        except TimeoutError:
-            return False
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+        self._tell(Swept(effect.sid, clean, effect.rank))
 
 
 def _touch(path: str) -> None:

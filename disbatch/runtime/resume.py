@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from disbatch.core.errors import StatusFileError
 from disbatch.core.model import Task
-from disbatch.core.resume import Place, ResumeTable, Verdict, digest, row_fate
+from disbatch.core.resume import Fate, Place, ResumeTable, Verdict, digest, row_fate
 from disbatch.core.status import FLAGS, as_skipped, parse_record
 
 BLOCK = 1 << 20
@@ -16,13 +16,21 @@ QUOTES = (b"'", b'"')
 class ResumeFiles:
     """The status files given with -r. `judge` is what the driver core asks for each task."""
 
-    def __init__(self, paths: tuple[str, ...], *, retry_failed: bool, by_id_only: bool) -> None:
-        self.paths = paths
+    def __init__(
+        self, paths: tuple[str, ...], *, retry_failed: bool, by_id_only: bool, own: str | None = None
+    ) -> None:
+        self.earlier = paths
+        self.paths = paths if own is None else (*paths, own)
+        self.own = own
+        self.barriers: set[int] = set()  # task ids of those that have a line in `own`
+        self.commands: set[tuple[str, int]] = set()  # node and PID of PERENGINE commands that have one
+        # in the file that is written on, every line is final, and none is copied
+        self._done_here = ResumeTable(retry_failed=False, by_id_only=by_id_only)
         self.notes: list[str] = []
         self._table = ResumeTable(retry_failed=retry_failed, by_id_only=by_id_only)
         self._files: list[BinaryIO] = []
         try:
-            for path in paths:
+            for path in self.paths:
                 self._read(path)
         except BaseException:
             self.close()
@@ -36,15 +44,20 @@ class ResumeFiles:
     @property
     def last_task_id(self) -> int:
         """The largest task id in the files, -1 when they have none."""
-        return self._table.last_task_id
+        return max(self._table.last_task_id, self._done_here.last_task_id)
 
     @property
     def moved(self) -> int:
         """How many of the tasks judged so far stand on another line than in the files."""
-        return self._table.moved
+        return self._table.moved + self._done_here.moved
 
     def judge(self, task: Task) -> tuple[Verdict, Place | None]:
-        """Whether to run the task. Raises StatusFileError when the files speak of another one."""
+        """Whether to run the task, and the line to copy when not. Raises StatusFileError when the files speak of another
+        one."""
+        if self.own:
+            verdict, _ = self._done_here.judge(task, self._identity)
+            if verdict is not Verdict.RUN:
+                return verdict, None
         return self._table.judge(task, self._identity)
 
     def skipped_line(self, place: Place) -> bytes:
@@ -109,9 +122,16 @@ class ResumeFiles:
         if task_id < 0 or not 0 <= line_no < 1 << 63:
             raise StatusFileError(f"{path}, line {number}: not a status line: task {task_id}, line {line_no}")
         fate = row_fate(flags, pid, code)
+        table = self._table
+        if path == self.own and file_no == len(self.paths) - 1:
+            table, fate = self._done_here, Fate.FAILED if fate is Fate.LOST else fate
+            if not fate and flags[:1] in (b"B", b"C"):
+                self.barriers.add(task_id)
+            elif not fate:
+                self.commands.add((fields[4].decode("utf-8", "replace"), pid))
         if fate:
             row = digest(repeat, command.removesuffix(b"\r"))
-            self._table.add(task_id, line_no, fate, row, file_no, offset)
+            table.add(task_id, line_no, fate, row, file_no, offset)
 
 
 def _blocks_of_lines(fd: int) -> Iterator[bytes]:

@@ -89,6 +89,7 @@ class RunSettings:
     mail: MailSettings | None
     on_event: str | None  # command that is told what happens
     startup_only: bool  # start without machines and wait for some
+    reattach: bool  # another driver may follow this one, or this one follows another
     grace_s: float  # --grace, or what it is bounded to
     drain_before_s: float | None  # --drain-before
     warnings: tuple[str, ...]  # about these settings, beside those about the machines
@@ -140,6 +141,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         mail=mail_settings(options, environ),
         on_event=options.on_event,
         startup_only=options.startup_only,
+        reattach=options.reattach,
         grace_s=grace_s,
         drain_before_s=options.drain_before,
         warnings=(grace_warning,) if grace_warning else (),
@@ -170,6 +172,18 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
     feeds = o.taskserver is not None or o.taskcommand is not None
     wrong = [
         (o.startup_only and o.ssh_node, "-S starts without execution resources: it cannot go with -s"),
+        (
+            o.reattach and not o.startup_only,
+            "--reattach takes over machines that others have added to a run: it needs -S",
+        ),
+        (
+            o.reattach and o.prefix is None,
+            "--reattach finds the run by the names of its files: it needs -p",
+        ),
+        (
+            o.reattach and (feeds or o.taskfile in (None, "-") or o.kvsserver is not None),
+            "--reattach reads the list once more: it needs a task file, and a KVS of its own",
+        ),
         (
             o.retry and not o.resume_from,
             "-R says what to do with failed tasks of an earlier run: it needs -r",

@@ -20,6 +20,7 @@ from disbatch.core.failures import FailureGroup
 from disbatch.core.model import NodeSpec
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
+from disbatch.core.takeover import Inheritance
 from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.crashed import leave_word, settle_crashed
 from disbatch.runtime.dbutil import how_to_join, write_script
@@ -34,10 +35,12 @@ from disbatch.runtime.logs import open_log
 from disbatch.runtime.mailsettings import PASSWORD_VARIABLE
 from disbatch.runtime.observers import Attached, Observer, Observers
 from disbatch.runtime.prepare import open_resume, open_source
+from disbatch.runtime.reattach import find_predecessor
 from disbatch.runtime.requeue import first_words
 from disbatch.runtime.rescue import Rescue
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
+from disbatch.runtime.roster import entry_lines
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import FeedSettings, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
@@ -70,6 +73,7 @@ class _Stage:
     status_fd: int
     facts: RunFacts
     page: Attached | None
+    inheritance: Inheritance | None  # of the driver before this one, whose place it takes
 
 
 def run(
@@ -81,20 +85,27 @@ def run(
         OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
     )
     source = open_source(settings)
+    before = find_predecessor(settings)
     settle_crashed(settings.resume_from, settings.context, lambda text: view.say(text, "warning"))
-    resume = open_resume(settings, source, lambda text: view.say(text, "note"))
+    own = before.status if before else None
+    resume = open_resume(settings, source, lambda text: view.say(text, "note"), own)
     for warning in (*settings.allocation.warnings, *settings.warnings, server.warning):
         if warning:
             view.say(warning, "warning")
-    job_id = settings.job_id or make_job_id()
-    files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
-    if files.suffix:
+    if before:
+        files, status_fd = before.claim(settings.logfile)
+        view.say(before.words(settings.losses.lease_s), "warning")
+    else:
+        job_id = settings.job_id or make_job_id()
+        files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
+    if files.suffix and not before:
         taken = files.prefix.removesuffix(files.suffix)
         view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
-    if settings.status_header:
+    if settings.status_header and not before:
         os.write(status_fd, HEADER + b"\n")
     facts = RunFacts(
-        did=os.urandom(8).hex(),
+        # the same for all drivers of one run: engines, and what they started, are found by it
+        did=before.crashed.did if before else os.urandom(8).hex(),
         job_id=files.job_id,
         task_name=settings.task_name,
         prefix=os.path.abspath(files.prefix),
@@ -102,10 +113,14 @@ def run(
         grace_s=settings.grace_s,
         loglevel=settings.loglevel,
         lease_s=settings.losses.lease_s,
+        reattach=settings.reattach,
     )
-    write_script(facts)
+    if not before:
+        write_script(facts)
+    inheritance = before.inheritance(resume) if before and resume else None
+    stage = _Stage(settings, server, source, resume, files, status_fd, facts, page, inheritance)
     try:
-        return _run_staged(_Stage(settings, server, source, resume, files, status_fd, facts, page), view)
+        return _run_staged(stage, view)
     except KvsError as error:
         raise MachineError(f"the KVS of the run does not work: {error}") from error
 
@@ -126,7 +141,9 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         if text:
             log.info(text)
     kvs, pem = stage.server.open(files, log)
-    leave_word(files.kvsinfo, stage.facts, settings.context)
+    heirs = stage.inheritance
+    joined = entry_lines(heirs.first_rank, heirs.contexts) if heirs else ()
+    leave_word(files.kvsinfo, stage.facts, settings.context, joined)
     with contextlib.suppress(
         BrokenPipeError
     ):  # there may be no engine on this host; others read the info file
@@ -140,6 +157,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         settings.startup_only,
         usage=settings.usage,
         losses=settings.losses,
+        inheritance=stage.inheritance,
         quarantine=settings.quarantine,
     )
     core = DriverCore(config, resume.judge if resume else None)
@@ -191,7 +209,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         shell.snapshot(),
         causes,
         core.left,
-        resume.paths if resume and not core.read_whole else (),
+        resume.earlier if resume and not core.read_whole else (),
         core.failed,
         files,
     )

@@ -23,9 +23,10 @@ class UsageFile:
             return
         try:
             if self._fd < 0:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._fd = os.open(self._path, flags, 0o666)
-                data = HEADER + data
+                # the prefix is the run's: a file that is there already is of the driver before this one
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._size = os.fstat(self._fd).st_size
+                data = data if self._size else HEADER + data
             done = 0
             while done < len(data):
                 done += os.write(self._fd, memoryview(data)[done:])

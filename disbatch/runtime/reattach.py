@@ -1,0 +1,103 @@
+"""`--reattach`: the same command, given again after its driver has died, goes on as that driver: with its files, and with
+the engines that contexts have brought, which have waited for it.
+
+What the new one does with their tasks is decided in `core.takeover`.
+"""
+
+import os
+from dataclasses import dataclass
+
+from disbatch.core.errors import MachineError, UsageError
+from disbatch.core.takeover import Inheritance
+from disbatch.runtime.crashed import INFO, Crashed, look
+from disbatch.runtime.files import RunFiles, claimed_before
+from disbatch.runtime.resume import ResumeFiles
+from disbatch.runtime.roster import Entries, read_entries
+from disbatch.runtime.settings import RunSettings
+
+BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """A run whose driver is dead, as its files show it."""
+
+    crashed: Crashed
+    suffix: str
+    entries: Entries
+
+    @property
+    def prefix(self) -> str:
+        return self.crashed.prefix
+
+    @property
+    def status(self) -> str:
+        return self.prefix + "_status.txt"
+
+    def inheritance(self, status: ResumeFiles) -> Inheritance:
+        """For the core of the new driver."""
+        return Inheritance(
+            self.entries.next_rank,
+            self.entries.contexts,
+            frozenset(status.barriers),
+            frozenset(status.commands),
+        )
+
+    def claim(self, logfile: str | None) -> tuple[RunFiles, int]:
+        """The names of the run's files, and its status file to be written on; a line that the death has torn is taken
+        off. Raises MachineError."""
+        try:
+            descriptor = os.open(self.status, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            os.ftruncate(descriptor, _whole_lines(descriptor))
+        except OSError as error:
+            raise MachineError(f"cannot go on with {self.status}: {error.strerror}") from None
+        log = logfile or self.prefix + "_driver.txt"
+        return RunFiles(self.prefix, self.suffix, self.crashed.job_id, log), descriptor
+
+    def words(self, lease_s: float) -> str:
+        """For the user."""
+        joined = len(self.entries.contexts)
+        if not joined:
+            return f"going on with the run {self.prefix}, whose driver has died; it had no machines"
+        return (
+            f"going on with the run {self.prefix}, whose driver has died: {joined} context{'s' * (joined != 1)} may have "
+            f"engines. What none of them has is handed out when all are back, or in {lease_s:g} s (--lease)"
+        )
+
+
+def find_predecessor(settings: RunSettings) -> Predecessor | None:
+    """The run that this command has to go on with; None when there is none. Raises UsageError when its driver lives, or
+    may be living, or was given other settings."""
+    if not settings.reattach:
+        return None
+    for prefix, suffix in reversed(claimed_before(settings.prefix, settings.task_name)):
+        crashed = look(prefix)
+        if crashed is None:
+            return None  # the newest run of this name has ended, or was none that can be taken over
+        crashed.refuse_living(prefix + "_status.txt")
+        if crashed.host != os.uname().nodename:
+            raise UsageError(
+                f"--reattach: the driver of {prefix} ran on {crashed.host}; start it there, "
+                f"or resume without its engines: -r {prefix}_status.txt"
+            )
+        if not crashed.reattach:
+            raise UsageError(
+                f"{prefix}: this run was started without --reattach, so its engines have ended with its driver; "
+                f"resume it with -r {prefix}_status.txt"
+            )
+        if crashed.lease_s != settings.losses.lease_s:
+            raise UsageError(f"--reattach: the run {prefix} was started with --lease {crashed.lease_s:g}")
+        return Predecessor(crashed, suffix, read_entries(prefix + INFO))
+    return None
+
+
+def _whole_lines(descriptor: int) -> int:
+    """The length of the file up to its last line end."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - BLOCK)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

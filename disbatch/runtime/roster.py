@@ -1,0 +1,81 @@
+"""Who has brought engines to this run, kept in its info file: what a driver that takes this one's place has to know.
+
+Written before a context is told that it is taken in; in a thread, one after the other, as the file system may hang.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kvsstcp.errors import KvsError
+from kvsstcp.infofile import write_private
+
+_BEGIN = "-----BEGIN"
+_WORDS = ("ranks ", "context ")
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Ranks below `next_rank` have been given; `contexts` are the ids of those that may have engines."""
+
+    next_rank: int
+    contexts: frozenset[str]
+
+
+class Roster:
+    """For the driver's loop. `now` says what is to be written; `warn` is told when that is not possible."""
+
+    def __init__(self, path: str, now: Callable[[], Entries], warn: Callable[[str], None]) -> None:
+        self._path = path
+        self._now = now
+        self._warn = warn
+        self._last: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def write(self, then: Callable[[], None]) -> None:
+        """Writes what is so now, and calls `then` once it is on file, or cannot be."""
+        if self._closed:
+            then()
+            return
+        self._last = asyncio.get_running_loop().create_task(self._write(self._last, then))
+
+    async def finish(self, seconds: float) -> None:
+        """Returns when nothing more will be written: at the end of the run the file goes."""
+        self._closed = True
+        if self._last is not None:
+            await asyncio.wait((self._last,), timeout=seconds)
+
+    async def _write(self, before: "asyncio.Task[None] | None", then: Callable[[], None]) -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        try:
+            await asyncio.to_thread(_replace, self._path, self._now())
+        except (OSError, KvsError) as error:
+            self._warn(f"cannot note in {self._path} who has joined (--reattach): {error}")
+        then()
+
+
+def _replace(path: str, entries: Entries) -> None:
+    with open(path, encoding="utf-8") as file:
+        before, begin, certificate = file.read().partition(_BEGIN)
+    kept = [line for line in before.splitlines() if not line.startswith(_WORDS)]
+    lines = [*kept, *entry_lines(entries.next_rank, entries.contexts)]
+    write_private(path, "\n".join(lines) + "\n" + begin + certificate)
+
+
+def entry_lines(next_rank: int, contexts: frozenset[str]) -> tuple[str, ...]:
+    return (f"ranks {next_rank}", *(f"context {cid}" for cid in sorted(contexts)))
+
+
+def read_entries(path: str) -> Entries:
+    """What a roster has written; nothing for a file without one."""
+    ranks, contexts = 0, []
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            word, _, rest = line.strip().partition(" ")
+            if word == "ranks":
+                ranks = int(rest)
+            elif word == "context":
+                contexts.append(rest)
+    return Entries(ranks, frozenset(contexts))
