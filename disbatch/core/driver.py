@@ -333,7 +333,7 @@ class DriverCore:
     def _record_barrier(self, now: Instant, barrier: Barrier, reached: Instant) -> None:
         if barrier.task_id in self._takeover.inheritance.barriers:
             return  # the driver before this one has
-        met_s = max(now.wall_s, reached.wall_s)
+        met_s = reached.wall_s + now.mono_s - reached.mono_s  # whoever has set the clock meanwhile
         row = barrier_record(barrier, self.config.node, self.config.pid, reached.wall_s, met_s)
         self._recorder.rows.append(row)
 

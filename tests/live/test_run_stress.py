@@ -2,7 +2,10 @@
 
 import os
 import shlex
+import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -116,17 +119,109 @@ def test_millions_of_leaked_lines_hold_nobody_up(bench: Bench) -> None:
     assert max(row.elapsed_s for row in rows.values() if row.task_id) < 2.0
 
 
-def test_a_clock_that_is_set_back_by_an_hour(bench: Bench, tmp_path: Path) -> None:
-    """The clock of the whole run, driver and engine, goes back when the file `back` appears."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, time\nreal = time.time\ntime.time = lambda: real() - 3600 * os.path.exists('back')\n"
-    )
-    tasks = "touch back; sleep 0.3\ntrue\n#DISBATCH BARRIER\nsleep 0.1\n"
+CLOCK = """\
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (clock == CLOCK_REALTIME && access(CHANGED, F_OK) == 0)
+        now->tv_sec += BY;
+    return result;
+}
+"""
+
+
+@pytest.fixture
+def other_clock(bench: Bench, request: pytest.FixtureRequest) -> dict[str, str]:
+    """An environment in which the time of day jumps by so many seconds once the file `changed` is there.
+
+    Below everything that asks the C library: driver, engine and their tasks. The clocks that nobody can set go on.
+    """
+    if not shutil.which("gcc"):
+        pytest.skip("there is no gcc")
+    library = bench.io("clock.so")
+    source = bench.file("clock.c", CLOCK)
+    flags = ["-shared", "-fPIC", f"-DBY={request.param}", f'-DCHANGED="{bench.path}/changed"']
+    subprocess.run(["gcc", *flags, "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}
+
+
+@pytest.mark.parametrize("other_clock", [-3600, 3600], indirect=True)
+def test_a_clock_that_is_set_by_an_hour(bench: Bench, other_clock: dict[str, str]) -> None:
+    """Durations are right, and nobody's lease is over, or longer than it was."""
+    tasks = "touch changed; sleep 2.5\ndate +%s > date\n#DISBATCH BARRIER\nsleep 0.1\n"
     before = time.time()
-    result = bench.here(1, tasks=tasks, env={"PYTHONPATH": f"{tmp_path}:{bench.env['PYTHONPATH']}"})
-    assert result.code == 0, result.err
+    result = bench.here(1, "--lease", "2", tasks=tasks, env=other_clock)
+    assert result.code == 0 and "lost" not in result.err, result.err
+    by = 3600 if int(bench.read("date")) > before + 1800 else -3600
     rows = {row.task_id: row for row in bench.rows()}
-    assert rows[0].start_s >= before - 1 and rows[3].start_s < before - 3000
-    assert rows[0].elapsed_s >= 0.3 and 0.1 <= rows[3].elapsed_s < 5
+    assert abs(rows[0].start_s - before) < 30 and abs(rows[3].start_s - before - by) < 60
+    assert rows[0].elapsed_s >= 2.5 and 0.1 <= rows[3].elapsed_s < 5
     for row in rows.values():
         assert 0 <= row.elapsed_s < 30 and abs(row.finish_s - row.start_s - row.elapsed_s) < 0.0021
+
+
+@pytest.mark.parametrize("other_clock", [-3600], indirect=True)
+def test_a_stopped_engine_is_lost_in_time_whatever_the_clock_says(
+    bench: Bench, other_clock: dict[str, str]
+) -> None:
+    task = "touch $DISBATCH_TASKID.runs; [ -e changed ] || sleep 1000\n"
+    run = bench.start_here(1, "--lease", "3", tasks=task, env=other_clock)
+    run.until_exists("0.runs")
+    os.kill(run.engine_pids()[1], signal.SIGSTOP)
+    bench.file("changed", "")
+    began = time.monotonic()
+    run.until(lambda: "was lost" in run.err(), "it is lost", seconds=3 + 4)
+    assert time.monotonic() - began > 1
+    assert run.end().code == 0 and bench.row(0).returncode == 0
+
+
+def test_a_task_that_kills_the_group_of_its_engine(bench: Bench) -> None:
+    """Engine and guard are gone at once, and nothing else: it is named, and the others run."""
+    killer = "touch bad; kill -9 -- -$(ps -o pgid= -p $PPID | tr -d ' '); sleep 100"
+    result = bench.here(1, "--lost-limit", "1", tasks=f"{killer}\n" + "true\n" * 3)
+    assert result.code == 0, result.err
+    assert {row.task_id: row.returncode for row in bench.rows()} == {0: -100, 1: 0, 2: 0, 3: 0}
+    assert "its engine was lost" in bench.row(0).err and "SIGKILL" in result.err
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A control group whose processes may have 300 MB together."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    own = {line.split(":")[1]: line.split(":")[2] for line in lines}
+    if "memory" in own:
+        parent, limit = Path("/sys/fs/cgroup/memory" + own["memory"]), "memory.limit_in_bytes"
+    else:
+        parent, limit = Path("/sys/fs/cgroup" + own.get("", "/")), "memory.max"
+    group = parent / f"disbatch-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    try:
+        if not (group / limit).exists():
+            pytest.skip("control groups have no limit of memory here")
+        (group / limit).write_text(str(300 << 20))
+        yield group
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "it is empty", seconds=10)
+        group.rmdir()
+
+
+def test_a_task_that_takes_all_memory(bench: Bench, little_memory: Path) -> None:
+    """The kernel kills the largest, which is the task."""
+    eats = f"{shlex.quote(sys.executable)} -c 'x = bytearray(1 << 30)'"
+    bench.file("Tasks", f"exec {eats}\n" + "sleep 0.05\n" * 20)
+    script = f"echo $$ > {little_memory}/cgroup.procs; exec {PROGRAM} -s localhost:2 -p run Tasks"
+    result = bench.run("-c", script, program=["/bin/bash"])
+    assert result.code == 0, result.err
+    assert {row.task_id: row.returncode for row in bench.rows()} == {0: -9} | dict.fromkeys(range(1, 21), 0)
+    assert "lost" not in result.err
