@@ -26,6 +26,7 @@ from disbatch.core.driver_events import (
 from disbatch.core.losses import LossPolicy
 from disbatch.core.messages import NO_MEANS, Down, Hello, Means, Report, Up
 from disbatch.core.model import NO_REPEAT, Barrier, Item, Outcome, PerEngine, PerEngineWhen, Task
+from disbatch.core.takeover import Inheritance
 from disbatch.core.taskfile import TaskStream
 
 EPOCH_S = 1_700_000_000.0
@@ -73,9 +74,19 @@ class Driver:
         losses: LossPolicy | None = None,
         sweeps: bool = True,
         quarantine: int = 0,
+        inheritance: Inheritance | None = None,
     ) -> None:
         policy = losses or LossPolicy()
-        config = DriverConfig("did", "vm", 99, fail_fast, waits=waits, losses=policy, quarantine=quarantine)
+        config = DriverConfig(
+            "did",
+            "vm",
+            99,
+            fail_fast,
+            waits=waits,
+            losses=policy,
+            quarantine=quarantine,
+            inheritance=inheritance,
+        )
         self.core = DriverCore(config, judge)
         self.sweeps = sweeps  # answer each Sweep with Swept, nothing being left
         self.now_s = 0.0
@@ -138,6 +149,7 @@ class Driver:
         sid: str | None = None,
         ep: int | None = None,
         means: Means = NO_MEANS,
+        ended: int = 0,
     ) -> None:
         self._eps[rank] = self._eps.get(rank, 0) + 1 if ep is None else ep
         message = Hello(
@@ -151,6 +163,7 @@ class Driver:
             reports,
             demand,
             means=means,
+            ended=ended,
         )
         self.happens(MessageCame(message))
 

@@ -1,0 +1,184 @@
+"""What a new driver takes over from the one before it: claims, reports, barriers, and what it must not hand out yet."""
+
+from disbatch_builders import Driver, barrier, per_engine, task
+
+from disbatch.core.driver_events import Dismiss, Ending, JoinCame, Reply, SignalCame, Sweep, Swept, Tick
+from disbatch.core.joining import Refusal, Rejoin, Welcome
+from disbatch.core.losses import LossPolicy
+from disbatch.core.model import Task
+from disbatch.core.resume import Place, Verdict
+from disbatch.core.takeover import SWEEP_S, Inheritance
+
+LEASE_S = 20.0
+
+
+def driver(
+    *done: int, contexts: tuple[str, ...] = ("c0",), barriers: tuple[int, ...] = (), ranks: int = 1
+) -> Driver:
+    """After a driver that had given `ranks` ranks and recorded these tasks."""
+
+    def judge(task: Task) -> tuple[Verdict, Place | None]:
+        return (Verdict.SKIP_DONE if task.task_id in done else Verdict.RUN), None
+
+    heirs = Inheritance(ranks, frozenset(contexts), frozenset(barriers), frozenset({("node0", 4711)}))
+    d = Driver(judge=judge, losses=LossPolicy(LEASE_S), sweeps=False, waits=True, inheritance=heirs)
+    d.happens(Tick())
+    return d
+
+
+def back(d: Driver, *ranks: int, cid: str = "c0", slots: int = 1, clean: bool = True, limit: int = 0) -> None:
+    rows = tuple((rank, f"node{rank}", slots, False) for rank in ranks)
+    d.happens(JoinCame(Rejoin(cid, cid, limit, rows, "vm", clean)))
+
+
+def test_what_an_engine_holds_is_not_handed_out_and_its_result_counts() -> None:
+    d = driver()
+    d.hello(0, demand=1, held=((1, 3),))
+    d.lists(task(0), task(1))
+    assert d.assigned(0) == []
+    back(d, 0)
+    d.up(0, demand=2)
+    assert d.assigned(0) == [(0, 1)]
+    d.finishes(1, attempt=3, demand=1)
+    d.finishes(0, demand=1)
+    assert sorted(row.task_id for row in d.rows) == [0, 1] and d.core.ending is Ending.COMPLETE
+
+
+def test_a_hello_after_the_task_was_read_claims_it_all_the_same() -> None:
+    d = driver()
+    d.lists(task(0), task(1))
+    d.hello(0, demand=1, held=((0, 1),))
+    back(d, 0)
+    d.up(0, demand=2)
+    assert d.assigned(0) == [(1, 1)]
+
+
+def test_reports_that_nobody_had_heard_are_taken_once_their_tasks_are_read() -> None:
+    d = driver(0)
+    d.hello(0, demand=1, reports=(d.report(0, 0), d.report(0, 1, 7)), ended=2)
+    assert d.rows == [] and d.last_ack(0) == 0
+    d.lists(task(0), task(1))
+    assert [(row.task_id, row.returncode) for row in d.rows] == [(1, 7)]
+    assert d.last_ack(0) == 2 and d.core.ending is Ending.COMPLETE
+
+
+def test_a_result_that_comes_after_its_task_was_read_is_not_lost() -> None:
+    d = driver()
+    d.lists(task(0))
+    d.hello(0, demand=1, reports=(d.report(0, 0),), ended=1)
+    assert [row.task_id for row in d.rows] == [0] and d.core.ending is Ending.COMPLETE
+
+
+def test_nothing_is_handed_out_before_all_contexts_are_back_or_the_lease_is_over() -> None:
+    d = driver(contexts=("c0", "c1"), ranks=2)
+    d.hello(0, demand=1)
+    back(d, 0)
+    d.lists(task(0))
+    d.up(0, demand=1)
+    d.now_s = LEASE_S - 0.1
+    d.up(0, demand=1)
+    d.happens(Tick())
+    assert d.assigned(0) == []
+    d.now_s = LEASE_S
+    d.happens(Tick())
+    assert d.assigned(0) == [(0, 1)]
+
+
+def test_a_context_whose_dead_engine_may_have_left_something_makes_it_wait() -> None:
+    d = driver(ranks=2)
+    d.hello(0, demand=1)
+    back(d, 0, clean=False)
+    d.lists(task(0))
+    d.up(0, demand=1)
+    assert d.assigned(0) == []
+    d.now_s = LEASE_S
+    d.happens(Tick())
+    assert d.assigned(0) == [(0, 1)]
+
+
+def test_engines_that_say_nothing_are_swept_before_their_tasks_may_be_given_away() -> None:
+    d = driver(ranks=2)
+    d.hello(0, demand=1)
+    back(d, 0, 1)
+    d.lists(task(0))
+    d.now_s = LEASE_S
+    d.up(0, demand=1)
+    assert [e.rank for e in d.effects if isinstance(e, Sweep)] == [1] and d.assigned(0) == []
+    d.happens(Swept("", True, 1))
+    d.happens(Tick())
+    assert d.assigned(0) == [(0, 1)]
+
+
+def test_a_sweep_that_is_never_answered_does_not_hold_up_for_ever() -> None:
+    d = driver(ranks=2)
+    d.hello(0, demand=1)
+    back(d, 0, 1)
+    d.lists(task(0))
+    for d.now_s in (LEASE_S, LEASE_S + SWEEP_S):
+        d.up(0, demand=1)
+        d.happens(Tick())
+    assert d.assigned(0) == [(0, 1)]
+
+
+def test_a_claim_that_comes_too_late_is_dismissed() -> None:
+    d = driver(contexts=())
+    d.happens(Tick())
+    d.hello(0, demand=0, held=((0, 1),))
+    assert [e.sid for e in d.effects if isinstance(e, Dismiss)] == ["sid0"]
+    d.hello(0, demand=0, sid="sid0.1")
+    assert [e.sid for e in d.effects if isinstance(e, Dismiss)] == ["sid0"]
+
+
+def test_a_barrier_that_was_met_is_passed_and_not_recorded_again() -> None:
+    d = driver(0, contexts=(), barriers=(1,))
+    d.engine(1)
+    d.lists(task(0), barrier(1), end=False)
+    d.lists(task(2))
+    assert d.assigned(1) == [(2, 1)] and d.rows == []
+
+
+def test_a_command_that_has_its_line_gets_no_other() -> None:
+    d = driver()
+    d.hello(0, demand=1, reports=(d.report(0, 0, kind="A"),))
+    back(d, 0)
+    d.lists(per_engine("START", 0), task(0), end=False)
+    assert d.rows == [] and d.last_ack(0) == 1
+
+
+def test_what_a_context_may_run_is_counted_across_drivers() -> None:
+    d = driver()
+    d.hello(0, demand=1, ended=2, held=((2, 1),))
+    d.lists(*map(task, range(5)))
+    back(d, 0, slots=2, limit=4)
+    d.up(0, demand=3)
+    assert len(d.assigned(0)) == 1  # two have ended, one is held
+    assert d.core.fleet.contexts["c0"].charged == 4
+
+
+def test_a_context_that_has_run_all_it_may_is_stopped_when_it_is_back() -> None:
+    d = driver()
+    d.hello(0, demand=1, ended=4)
+    d.lists(task(0))
+    back(d, 0, limit=4)
+    assert d.sent[-1].stop == "finish"
+
+
+def test_ranks_of_the_driver_before_are_not_given_again() -> None:
+    d = driver(ranks=7)
+    assert d.core.fleet.next_rank == 7
+
+
+def test_only_contexts_that_had_joined_come_back() -> None:
+    d = driver()
+    back(d, 0, cid="stranger")
+    back(d, 0)
+    replies = [e.message for e in d.effects if isinstance(e, Reply)]
+    assert isinstance(replies[0], Refusal) and replies[1] == Welcome("c0", (0,))
+
+
+def test_an_interrupt_lets_engines_go_whose_reports_were_never_read() -> None:
+    d = driver()
+    d.hello(0, demand=1, held=((5, 1),), reports=(d.report(0, 4),), ended=1)
+    assert d.last_ack(0) == 0
+    d.happens(SignalCame(Ending.SIGINT))
+    assert d.last_ack(0) == 1 and d.rows == []
