@@ -6,7 +6,16 @@ import sys
 import time
 from pathlib import Path
 
-from disbatch_runs import Bench, Run, children, command_line, processes_of, wait_until
+from disbatch_runs import (
+    AFTER_A_KILL_S,
+    Bench,
+    Run,
+    children,
+    command_line,
+    observed,
+    processes_of,
+    wait_until,
+)
 from slurmbed import SlurmBed
 from sshbed import SshBed
 
@@ -63,7 +72,8 @@ def test_a_killed_ssh_costs_seconds(ssh_bed: SshBed, bench: Bench) -> None:
     os.kill(ssh, signal.SIGKILL)
     began = time.monotonic()
     run.until(lambda: len(begun(bench, lost)) == 2, "the lost task runs again", seconds=20)
-    assert time.monotonic() - began < 5 or os.getloadavg()[0] > 4
+    assert observed("ssh killed", began) < 5 or os.getloadavg()[0] > 4
+    assert len(begun(bench, 1 - lost)) == 1
     completes(bench, run)
 
 
@@ -86,7 +96,7 @@ def test_a_link_that_is_down_for_longer_than_the_lease(ssh_bed: SshBed, bench: B
     alive = bench.task_pids
     run.until(lambda: "nodea was lost" in run.err(), "it is lost", seconds=30)
     run.until(lambda: len(alive()) == 1, "its task is dead", seconds=10)
-    lost_after = time.monotonic() - began
+    lost_after = observed("link down, lease 5 s: lost, and its task is dead", began)
     run.until(lambda: time.monotonic() - began > 7, "the lease is over")
     ssh_bed.link("nodea", up=True)
     assert lost_after < 5 + 6 or os.getloadavg()[0] > 4
@@ -97,7 +107,27 @@ def test_a_link_that_is_down_for_longer_than_the_lease(ssh_bed: SshBed, bench: B
 def test_engines_on_hosts_end_with_their_driver(ssh_bed: SshBed, bench: Bench) -> None:
     run = start(ssh_bed, bench)
     run.kill()
-    wait_until(lambda: bench.left_running() == [], "nothing is left on any host", seconds=15, logs=bench.logs)
+    began = time.monotonic()
+    wait_until(
+        lambda: bench.left_running() == [],
+        "nothing is left on any host",
+        seconds=AFTER_A_KILL_S,
+        logs=bench.logs,
+    )
+    observed("driver killed: nothing is left on any host", began)
+
+
+def test_a_stopped_ssh_is_not_noticed(ssh_bed: SshBed, bench: Bench) -> None:
+    """It has started an engine, which speaks to the driver itself."""
+    run = start(ssh_bed, bench, "--lease", "2")
+    (ssh,) = launchers(run, " nodea ")
+    os.kill(ssh, signal.SIGSTOP)
+    began = time.monotonic()
+    run.until(lambda: time.monotonic() - began > 3, "longer than a lease")
+    assert all(len(begun(bench, i)) == 1 for i in range(2))
+    completes(bench, run)
+    assert "lost" not in run.err()
+    observed("ssh stopped: nothing noticed, and the run has ended", began)
 
 
 def test_where_the_driver_only_does_not_answer_the_lease_ends_what_runs(
@@ -107,7 +137,9 @@ def test_where_the_driver_only_does_not_answer_the_lease_ends_what_runs(
     ssh_bed.link("nodea", up=False)
     try:
         run.kill()
+        began = time.monotonic()
         wait_until(lambda: not bench.task_pids(), "all tasks are dead", seconds=9, logs=bench.logs)
+        observed("driver silent, lease 4 s: all tasks are dead", began)
         # the ssh of this side waits for its network; nothing is left of the engines
         wait_until(
             lambda: all("/ssh " in line for line in bench.left_running()),
@@ -129,17 +161,16 @@ def test_a_crashed_run_on_hosts_is_swept_when_it_is_resumed(ssh_bed: SshBed, ben
     for pid in (parent(engine), engine):
         os.kill(pid, signal.SIGSTOP)
     run.kill()
+    began = time.monotonic()
     again = bench.start("-s", "nodea:1", "-p", "next", "-r", "run_status.txt", "Tasks", env=over_ssh(ssh_bed))
     again.until(lambda: len(begun(bench, 0)) == 2, "it runs again", seconds=60)
+    observed("-r after a crash, engine and guard stopped on their host", began)
     assert bench.task_pids() and task not in bench.task_pids()
     completes_as(bench, again, "next_status.txt")
 
 
 def completes_as(bench: Bench, run: Run, status: str) -> None:
-    bench.file("go", "")
-    for pid in bench.task_pids():
-        for child in children(pid):
-            os.kill(child, signal.SIGTERM)
+    end_tasks(bench)
     assert run.end(60).code == 0
     assert bench.done(status) == [0] and not (bench.path / "twins").exists()
 
@@ -160,28 +191,46 @@ def in_slurm(slurm: SlurmBed, bench: Bench, *options: str) -> int:
     return job
 
 
-def again_in_slurm(slurm: SlurmBed, bench: Bench, job: int, lost: int, seconds: float) -> None:
-    began = time.monotonic()
-    wait_until(lambda: len(begun(bench, lost)) == 2, "the lost task runs again", seconds=30, logs=bench.logs)
-    assert time.monotonic() - began < seconds or os.getloadavg()[0] > 4
+def srun_of(bench: Bench, node: str) -> int:
+    """The srun that has started the engine there: the first of its two processes."""
+    found = [pid for pid in processes_of(str(bench.path.parent)) if command_line(pid).startswith("srun")]
+    return min(pid for pid in found if f" -w {node} " in command_line(pid))
+
+
+def end_tasks(bench: Bench) -> None:
     bench.file("go", "")
     for pid in bench.task_pids():
         for child in children(pid):
             os.kill(child, signal.SIGTERM)
+
+
+def again_in_slurm(slurm: SlurmBed, bench: Bench, job: int, lost: int, seconds: float, what: str) -> None:
+    began = time.monotonic()
+    wait_until(lambda: len(begun(bench, lost)) == 2, "the lost task runs again", seconds=30, logs=bench.logs)
+    assert observed(what, began) < seconds or os.getloadavg()[0] > 4
+    assert len(begun(bench, 1 - lost)) == 1
+    end_tasks(bench)
     slurm.wait_job(job, "COMPLETED", seconds=60)
     assert bench.done() == [0, 1] and not (bench.path / "twins").exists()
 
 
 def test_a_killed_srun_costs_seconds(slurm: SlurmBed, bench: Bench) -> None:
     job = in_slurm(slurm, bench)
-    lost, node = 0, begun(bench, 0)[0]
-    found = [
-        pid
-        for pid in processes_of(str(bench.path.parent))
-        if command_line(pid).startswith("srun") and f" -w {node} " in command_line(pid)
-    ]
-    os.kill(min(found), signal.SIGKILL)
-    again_in_slurm(slurm, bench, job, lost, 5)
+    os.kill(srun_of(bench, begun(bench, 0)[0]), signal.SIGKILL)
+    again_in_slurm(slurm, bench, job, 0, 5, "srun killed")
+
+
+def test_a_stopped_srun_is_not_noticed(slurm: SlurmBed, bench: Bench) -> None:
+    job = in_slurm(slurm, bench, "--lease", "2")
+    srun = srun_of(bench, begun(bench, 0)[0])
+    os.kill(srun, signal.SIGSTOP)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 3, "longer than a lease")
+    end_tasks(bench)
+    slurm.wait_job(job, "COMPLETED", seconds=60)
+    observed("srun stopped: nothing noticed, and the run has ended", began)
+    assert bench.done() == [0, 1] and all(len(begun(bench, i)) == 1 for i in range(2))
+    assert "lost" not in bench.read(f"slurm-{job}.out")
 
 
 def test_a_cancelled_step_costs_seconds(slurm: SlurmBed, bench: Bench) -> None:
@@ -190,4 +239,4 @@ def test_a_cancelled_step_costs_seconds(slurm: SlurmBed, bench: Bench) -> None:
     steps = slurm.command("squeue", "--steps", "-h", "-j", str(job), "-o", "%i %N").stdout.split("\n")
     (step,) = [line.split()[0] for line in steps if line.split()[1:] == [node] and "batch" not in line]
     slurm.command("scancel", "--signal=KILL", step)
-    again_in_slurm(slurm, bench, job, lost, 5)
+    again_in_slurm(slurm, bench, job, lost, 5, "step cancelled")

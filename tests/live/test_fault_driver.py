@@ -4,11 +4,12 @@ import contextlib
 import ctypes
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disbatch_runs import AFTER_A_KILL_S, Bench, Run, wait_until
+from disbatch_runs import AFTER_A_KILL_S, Bench, Run, observed, wait_until
 
 SYS_PIDFD_GETFD = 438
 # A task that TERM does not impress.
@@ -53,5 +54,7 @@ def test_an_engine_that_sees_the_end_of_its_pipe_first_ends_as_quickly(bench: Be
     log = next(Path(bench.path).glob("run_*_engine.txt"))
     with dead_with_open_connections(run):
         wait_until(lambda: "running tasks get TERM" in log.read_text(), "the engine knows", logs=run.logs)
+    began = time.monotonic()
     wait_until(lambda: not bench.left_running(), "nothing is left", seconds=AFTER_A_KILL_S, logs=run.logs)
+    observed("driver killed: nothing is left on its host, once its connections are closed", began)
     assert "its host refuses the connection" in log.read_text()

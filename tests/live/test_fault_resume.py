@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 import pytest
-from disbatch_runs import AFTER_A_KILL_S, DEADLINE_S, Bench, children, wait_until
+from disbatch_runs import AFTER_A_KILL_S, DEADLINE_S, Bench, children, observed, wait_until
 
 KILLS = int(os.environ.get("DISBATCH_KILLS", "10"))
 TASKS = 40 * KILLS  # more than all runs that are killed get done
@@ -24,6 +24,11 @@ def whole_lines(bench: Bench, name: str) -> list[int]:
     data = (bench.path / name).read_bytes()
     rows = [line.split(b"\t") for line in data.split(b"\n")[:-1]]
     return [int(row[1]) for row in rows if row[0][:1] not in b"BC"]
+
+
+def size_of(bench: Bench, name: str) -> int:
+    path = bench.path / name
+    return path.stat().st_size if path.exists() else 0
 
 
 def gone_after(bench: Bench) -> float:
@@ -49,7 +54,12 @@ def test_a_driver_that_is_killed_at_random_moments_and_resumed(
         run = bench.start("-s", "localhost:3", "-p", prefix, *resume, "Tasks")
         if number == 0:
             run.until_exists(f"{prefix}_status.txt")
-        moment = time.monotonic() + chance.uniform(0.15, 0.9)
+        if number % 3 == 0:
+            moment = time.monotonic() + chance.uniform(0.15, 0.9)
+        else:  # a machine that is busy has hardly begun by then
+            size = size_of(bench, "begun")
+            run.until(lambda s=size: size_of(bench, "begun") > s, "it starts tasks")
+            moment = time.monotonic() + chance.uniform(0.0, 0.5)
         wait_until(lambda m=moment, r=run: time.monotonic() > m or r.process.poll() is not None, "the moment")
         hit += run.process.poll() is None
         run.kill()
@@ -107,11 +117,13 @@ def test_what_a_crashed_run_has_left_is_killed_before_it_is_resumed(bench: Bench
         os.kill(pid, signal.SIGSTOP)
     run.kill()
     assert bench.task_pids()
+    began = time.monotonic()
     bench.file("Tasks", f"{TASK.replace('0.03', '1000')}\n")
     again = bench.start("-s", "localhost:1", "-p", "next", "-r", "run_status.txt", "Tasks")
     wait_until(
         lambda: bench.read("begun").count("0") == 2, "it runs again", seconds=DEADLINE_S, logs=again.logs
     )
+    observed("-r after a crash, engine and guard stopped on the driver's host", began)
     assert not (bench.path / "twins").exists() and len(bench.task_pids()) == 1
     assert "has crashed; nothing of it runs any more" in again.err()
     again.signal(signal.SIGTERM)
