@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -48,6 +49,14 @@ def begun(bench: Bench, task_id: int) -> list[str]:
 def task_on(bench: Bench, host: str) -> int:
     (found,) = [i for i in range(2) if begun(bench, i)[0] == host]
     return found
+
+
+def host_of(pid: int) -> str:
+    """The host that a process of ours runs on: the name that its namespace has."""
+    done = subprocess.run(
+        ["nsenter", "-t", str(pid), "-u", "hostname"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
 
 
 def launchers(run: Run, word: str) -> list[int]:
@@ -102,6 +111,21 @@ def test_a_link_that_is_down_for_longer_than_the_lease(ssh_bed: SshBed, bench: B
     assert lost_after < 5 + 6 or os.getloadavg()[0] > 4
     run.until(lambda: len(begun(bench, lost)) >= 2, "the lost task runs again", seconds=60)
     completes(bench, run)
+
+
+def test_a_host_that_dies_without_a_word(ssh_bed: SshBed, bench: Bench) -> None:
+    """No connection is closed: only the lease tells."""
+    run = start(ssh_bed, bench, "--lease", "4")
+    lost = task_on(bench, "nodea")
+    bench.file("go", "")  # from now on a task that begins ends at once
+    for pid in bench.task_pids():
+        if host_of(pid) == "nodeb":
+            os.kill(pid, signal.SIGTERM)
+    ssh_bed.crash("nodea")
+    began = time.monotonic()
+    run.until(lambda: begun(bench, lost)[1:] == ["nodeb"], "its task runs elsewhere", seconds=20)
+    assert observed("host dead without a word, lease 4 s", began) < 4 + 4 or os.getloadavg()[0] > 4
+    assert run.end(60).code == 0 and bench.row(lost).returncode == 0
 
 
 def test_engines_on_hosts_end_with_their_driver(ssh_bed: SshBed, bench: Bench) -> None:

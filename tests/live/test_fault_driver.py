@@ -58,3 +58,16 @@ def test_an_engine_that_sees_the_end_of_its_pipe_first_ends_as_quickly(bench: Be
     wait_until(lambda: not bench.left_running(), "nothing is left", seconds=AFTER_A_KILL_S, logs=run.logs)
     observed("driver killed: nothing is left on its host, once its connections are closed", began)
     assert "its host refuses the connection" in log.read_text()
+
+
+def test_an_engine_without_a_driver_starts_nothing_more(bench: Bench) -> None:
+    """Although it holds tasks ahead of its slot, and its connection seems to be whole."""
+    run = bench.start_here(1, tasks="#DISBATCH REPEAT 100000 echo >> begun\n")
+    begun = bench.path / "begun"
+    run.until(lambda: begun.exists() and begun.stat().st_size >= 300, "tasks run")
+    log = next(Path(bench.path).glob("run_*_engine.txt"))
+    with dead_with_open_connections(run):
+        wait_until(lambda: "running tasks get TERM" in log.read_text(), "the engine knows", logs=run.logs)
+        count = begun.stat().st_size
+    wait_until(lambda: not bench.left_running(), "nothing is left", seconds=AFTER_A_KILL_S, logs=run.logs)
+    assert begun.stat().st_size <= count + 1  # one that had just begun
