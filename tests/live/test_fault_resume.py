@@ -79,7 +79,7 @@ def test_a_driver_that_is_killed_at_random_moments_and_resumed(
     assert hit == KILLS
     resume = [word for name in previous for word in ("-r", name)]
     begun = Counter(bench.read("begun").split())
-    last = bench.run("-s", "localhost:3", "-p", "last", *resume, "Tasks")
+    last = bench.start("-s", "localhost:3", "-p", "last", *resume, "Tasks").end(DEADLINE_S + TASKS / 20)
     assert last.code == 0, last.err
     assert bench.done("last_status.txt") == sorted([*range(TASKS // 2), *range(TASKS // 2 + 1, TASKS + 1)])
     after = Counter(bench.read("begun").split())
