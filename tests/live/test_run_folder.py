@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,3 +145,18 @@ def test_what_it_may_not_touch_is_left_alone(bench: Bench, how: str) -> None:
         status.chmod(0o400)
         bench.file("go", "")
         assert run.end().code == 0 and len(bench.rows("out/run_status.txt")) == FIRST + COUNT + LATER
+
+
+def test_a_signal_ends_a_run_whose_folder_is_gone(bench: Bench) -> None:
+    (bench.path / "out").mkdir()
+    run = begun(bench)
+    (bench.path / "out").rename(bench.path / "away")
+    held_up(bench, run, "No such file or directory")
+    run.signal(signal.SIGTERM)
+    result = run.end(20)
+    assert result.code in (3, 143) and "Traceback" not in result.err, result.err
+    assert bench.done("away/run_status.txt") == list(range(FIRST))
+    (bench.path / "away").rename(bench.path / "out")
+    again = bench.shell(result.resume)
+    assert again.code == 0, again.err
+    assert bench.done("out/run.2_status.txt") == list(range(FIRST + COUNT + LATER))

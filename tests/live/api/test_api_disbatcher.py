@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disbatch_runs import Bench, kill_all, processes_of, wait_until
+from disbatch_runs import AFTER_A_KILL_S, Bench, kill_all, processes_of, wait_until
 
 from disbatch import DisBatcher, RunFailed, disBatch
 from disbatch.core.errors import UsageError
@@ -202,7 +202,11 @@ def test_killed_while_all_calls_wait(here: Path) -> None:
         with pytest.raises(RunFailed, match="SIGKILL"):
             db.done()
         other.close()
-    wait_until(lambda: not processes_of(os.environ["TEST_MARK"]), "the engine and its task are gone")
+    wait_until(
+        lambda: not processes_of(os.environ["TEST_MARK"]),
+        "the engine and its task are gone",
+        seconds=AFTER_A_KILL_S,
+    )
 
 
 def test_an_exception_ends_the_run_with_its_tasks(here: Path) -> None:

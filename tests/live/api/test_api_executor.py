@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from disbatch_runs import Bench, command_line, processes_of, wait_until
+from disbatch_runs import AFTER_A_KILL_S, Bench, command_line, processes_of, wait_until
 
 from disbatch import Executor, RunFailed, TaskFailed, TaskResult
 from disbatch.core.errors import UsageError
@@ -241,7 +241,11 @@ def test_killed_mid_run(here: Path) -> None:
         with pytest.raises(BrokenExecutor, match="SIGKILL"):
             executor.submit("true")
         assert done.result().returncode == 0 and cancelled.cancelled()
-    wait_until(lambda: not processes_of(os.environ["TEST_MARK"]), "the engine and its tasks are gone")
+    wait_until(
+        lambda: not processes_of(os.environ["TEST_MARK"]),
+        "the engine and its tasks are gone",
+        seconds=AFTER_A_KILL_S,
+    )
     assert not Path("ran").exists()
 
 
@@ -303,7 +307,7 @@ def test_a_killed_program_leaves_no_process(bench: Bench) -> None:
     )
     assert len(bench.left_running()) >= 5
     run.kill()
-    wait_until(lambda: not bench.left_running(), "all are gone", logs=bench.logs)
+    wait_until(lambda: not bench.left_running(), "all are gone", seconds=AFTER_A_KILL_S, logs=bench.logs)
     assert not (bench.path / "ran").exists()
     assert bench.rows() == []
 
@@ -329,7 +333,7 @@ def test_interrupts_end_it(bench: Bench) -> None:
         return run.process.poll() is not None
 
     wait_until(ended, "it ends", logs=run.logs)
-    wait_until(lambda: not bench.left_running(), "all are gone", logs=bench.logs)
+    wait_until(lambda: not bench.left_running(), "all are gone", seconds=AFTER_A_KILL_S, logs=bench.logs)
     assert list(scratch.iterdir()) == [], run.err()
     assert not (bench.path / "ran").exists()
     assert "KeyboardInterrupt" in run.err()

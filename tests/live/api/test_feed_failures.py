@@ -5,7 +5,7 @@ import signal
 import sys
 
 import pytest
-from disbatch_runs import Bench, Result, wait_until
+from disbatch_runs import AFTER_A_KILL_S, Bench, Result, wait_until
 
 SIGN_IN = """
 kvs() { "$PYTHON" -m kvsstcp client -T 30 "$@"; }
@@ -115,4 +115,4 @@ def test_the_driver_is_killed(bench: Bench) -> None:
     run = bench.start_here(2, "--taskcommand", "bash feed.sh", env={"PYTHON": sys.executable})
     run.until_exists("started")
     run.kill()
-    wait_until(lambda: not bench.left_running(), "nothing is left", logs=bench.logs)
+    wait_until(lambda: not bench.left_running(), "nothing is left", seconds=AFTER_A_KILL_S, logs=bench.logs)
