@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,9 +118,10 @@ def find(peers_dir: Path) -> list[Peer | Absent]:
     return found
 
 
-def install(peers_dir: Path) -> None:
-    """A virtual environment for each peer of the package index. A failure is told and costs only that peer."""
-    for name, requirement in PACKAGES.items():
+def install(peers_dir: Path, names: Iterable[str] = PACKAGES) -> None:
+    """A virtual environment for each of these peers of the package index. A failure is told and costs only that peer."""
+    for name in names:
+        requirement = PACKAGES[name]
         venv = peers_dir / name
         if not (venv / ".installed").exists():
             print(f"installing {requirement} …", file=sys.stderr)

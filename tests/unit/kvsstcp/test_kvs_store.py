@@ -54,7 +54,7 @@ steps = st.one_of(
 
 
 @settings(deadline=None)
-@given(st.lists(steps, max_size=60))
+@given(st.integers(0, 60).flatmap(lambda count: st.lists(steps, min_size=count, max_size=count)))
 def test_the_store_does_what_the_model_does(sequence) -> None:
     store, model, out = Store(), Model(), []
     for number, (what, *words) in enumerate(sequence):
