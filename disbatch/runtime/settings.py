@@ -197,7 +197,7 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
         (o.mailfreq is not None and o.mailto is None, "--mailFreq needs --mailTo"),
         (retires and o.ssh_node, "--retire-cmd gives nodes back to a batch system: it cannot go with -s"),
         (
-            None not in (o.kvsserver, o.taskserver) and o.kvsserver != o.taskserver,
+            o.kvsserver and o.taskserver and o.kvsserver != o.taskserver,
             "--kvsserver and --taskserver name different servers",
         ),
         (
@@ -221,7 +221,9 @@ def _refuse_combinations(o: argparse.Namespace) -> None:
 
 def _kvsserver(options: argparse.Namespace, environ: Mapping[str, str]) -> Info | None:
     """The server that --kvsserver or --taskserver names: HOST:PORT, an info file, or what the environment says."""
-    for option, value in (("--kvsserver", options.kvsserver), ("--taskserver", options.taskserver)):
+    named = (("--kvsserver", options.kvsserver), ("--taskserver", options.taskserver))
+    # There is one server: where both are given, the one with an address says which.
+    for option, value in sorted(named, key=lambda each: not each[1]):
         if value is None:
             continue
         try:

@@ -97,6 +97,19 @@ def test_the_web_page(arguments: list[str], address: tuple[str, int], control: b
     assert settings(*HERE, *arguments, "Tasks").web == WebSettings(address, control)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--kvsserver", "a:1", "--taskserver"],
+        ["--taskserver", "a:1", "--kvsserver"],
+        ["--kvsserver", "a:1", "--taskserver", "a:1"],
+    ],
+)
+def test_one_server_named_once_serves_both(arguments: list[str]) -> None:
+    server = settings(*HERE, *arguments, KVSSTCP_HOST="b", KVSSTCP_PORT="2").kvsserver
+    assert server is not None and server.addresses == (("a", 1),)
+
+
 def test_no_web_page_unless_asked_for() -> None:
     assert settings(*HERE, "Tasks").web is None
     assert "--web-address" in refusal(*HERE, "-w", "--web-address", "host:99999", "Tasks")

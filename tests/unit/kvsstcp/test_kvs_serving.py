@@ -53,9 +53,8 @@ class Model:
 
     def take(self, reader, key):
         if self.values.get(key):
-            waiting = [each for each in self.waits if each[0] == reader]
-            self.read(reader, key, True)
-            self.waits += waiting
+            self.say(reader, wire.encode_value(text(self.values[key].pop(0))))
+            self.tell("g", key)
         else:
             self.say(reader, wire.ABSENT)
 
