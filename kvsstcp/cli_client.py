@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "-T",
         "--timeout",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         help="longest wait of each operation (default: none)",
     )
@@ -72,6 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     where = "default: the info file KVSSTCP_INFO, else KVSSTCP_HOST and KVSSTCP_PORT"
     add("where", nargs="?", metavar="HOST:PORT|INFOFILE", help=where)
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:  # not a number is not, either
+        raise argparse.ArgumentTypeError(f"a number of seconds is needed, not {text!r}")
+    return seconds
 
 
 def _add_operations(parser: argparse.ArgumentParser) -> None:

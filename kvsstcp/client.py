@@ -20,6 +20,8 @@ from kvsstcp.values import Value, as_key, as_value
 from kvsstcp.wire import CANCEL, CLOSE, DOWN, DUMP, GET, JSON_DUMP, TAKE, VIEW
 
 _RECEIVE_BYTES = 262_144
+# 23 days: what a socket takes as a timeout. Who gives more means no deadline.
+_FOREVER_S = 2_000_000.0
 # Requests sent ahead of their replies. They fit into the sockets' buffers even when the server, busy sending, does not
 # read: otherwise both sides could wait for each other.
 _AHEAD_BYTES = 65_536
@@ -258,7 +260,7 @@ class Client:
 
     def _end(self, timeout_s: float | None) -> float | None:
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        return None if timeout_s is None else time.monotonic() + timeout_s
+        return None if timeout_s is None or timeout_s > _FOREVER_S else time.monotonic() + timeout_s
 
     def _key(self, key: str | bytes) -> bytes:
         found = as_key(key)

@@ -59,6 +59,10 @@ ERRORS = (
     ("client 127.0.0.1:1 -g k", 3, "127.0.0.1:1"),
     ("client 127.0.0.1:1 -p k v -E long", 3, "127.0.0.1:1"),
     ("client 127.0.0.1:1 -p k v -E longer", 2, "longer"),
+    ("client 127.0.0.1:1 -g k -T soon", 2, "soon"),
+    ("client 127.0.0.1:1 -g k -T nan", 2, "nan"),
+    ("client 127.0.0.1:1 -g k -T=-1", 2, "-1"),
+    ("client 127.0.0.1:1 -g k -T inf", 3, "127.0.0.1:1"),
 )
 
 
@@ -73,6 +77,7 @@ def test_errors_are_one_line_that_names_the_cause(words: str, code: int, named: 
 def test_errors_of_an_operation_name_it() -> None:
     ran = with_server("$KVS -p a 1 -T 0.1 -g a -g nothing", "--plain")
     assert ran.stdout == "1\n" and "get nothing: no answer in time" in ran.stderr
+    assert with_server("$KVS -T 1e300 -p a 1 -g a").stdout == "1\n"
     ran = with_server("$KVS $KVSSTCP_HOST:$KVSSTCP_PORT -g a")
     assert "get a:" in ran.stderr and "info file" in ran.stderr, "a closed server, asked in plain"
 

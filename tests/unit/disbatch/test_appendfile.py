@@ -1,5 +1,6 @@
 """A file that is appended to while its disk, its folder and its name come and go: whole batches, in order, each once."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -29,15 +30,17 @@ def file(path: Path) -> Iterator[AppendFile]:
     os.close(fd)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small() -> Iterator[None]:
-    """No file of this process may grow beyond ten bytes."""
+    """No file of this process may grow beyond ten bytes. For a moment: the file that the tests' report goes to is one."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     was = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, was)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, was)
 
 
 def fails(file: AppendFile, data: bytes = b"two\n") -> OSError:
@@ -46,17 +49,18 @@ def fails(file: AppendFile, data: bytes = b"two\n") -> OSError:
     return caught.value
 
 
-def test_what_cannot_be_written_whole_is_taken_off(file: AppendFile, path: Path, small: None) -> None:
-    assert fails(file, b"a line that is too long\n").errno == errno.EFBIG
+def test_what_cannot_be_written_whole_is_taken_off(file: AppendFile, path: Path) -> None:
+    with small():
+        assert fails(file, b"a line that is too long\n").errno == errno.EFBIG
     assert path.read_bytes() == b"one\n"
     file.append(b"two\n")
     assert path.read_bytes() == b"one\ntwo\n"
 
 
 def test_what_could_not_be_taken_off_is_before_the_next_try(
-    file: AppendFile, path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+    file: AppendFile, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as broken:
+    with monkeypatch.context() as broken, small():
         broken.setattr(os, "ftruncate", lambda fd, size: os.stat("/nowhere"))
         fails(file, b"a line that is too long\n")
         assert path.read_bytes() == b"one\na line"
