@@ -18,7 +18,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Only the language stays behind the fence, and what prepares a test is left out."""
+    """Only the language stays behind the fence, what prepares a test is left out, and raw images are found from the page,
+    which is served one folder further down."""
     without = re.sub(r"^<!-- sh \w+.*?^-->\n", "", markdown, flags=re.MULTILINE | re.DOTALL)
     shown = re.sub(r"^```(\w+) [^`\n]*$", r"```\1", without, flags=re.MULTILINE)
+    shown = shown.replace('<img src="images/', '<img src="../images/')
     return re.sub(r"^```tasks$", "```bash", shown, flags=re.MULTILINE)

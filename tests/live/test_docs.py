@@ -267,6 +267,8 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
         assert (tmp_path / "site" / page / "index.html").exists(), page
         text = (tmp_path / "site" / page / "index.html").read_text()
         assert not re.search(r"```|sh run|&lt;!--|<td>---", text), page
+        pictures = re.findall(r'<img[^>]* src="([^"]+)"', text)
+        assert [src for src in pictures if not (tmp_path / "site" / page / src).exists()] == [], page
     reference = (tmp_path / "site/reference/index.html").read_text()
     assert "--force-resume" in reference and "disbatch-report" in reference
     outside = re.compile(r'(?:src|href)="(https?://[^"]+)"')

@@ -223,7 +223,10 @@ def test_demo_shows_tasks_status_and_where_things_are(tmp_path: Path) -> None:
     assert f"Everything is in {folder}" in ended.stdout
     status = (folder / "demo_status.txt").read_text().splitlines()
     assert len(status) == 7
-    assert all(f"    {line}\n" in ended.stdout for line in status)
+    shown = [line.split(None, 3) for line in ended.stdout.split("Six of the 15")[1].splitlines() if line]
+    for fields in (line.split("\t", 14) for line in status[1:]):
+        assert [fields[1], fields[2], fields[6]] in [row[:3] for row in shown], fields
+    assert max(map(len, ended.stdout.split("Six of the 15")[1].split("Everything")[0].splitlines())) <= 80
 
 
 def test_scripts_can_be_executed() -> None:
