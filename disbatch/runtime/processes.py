@@ -338,14 +338,7 @@ class ProcessTable:
 
     def close(self) -> None:
         """Closes every descriptor. What still runs is not waited for: see `kill_descendants`."""
-        for fd in [*self._watched]:
-            self._forget(fd)
-            os.close(fd)
-        for child in self._children.values():
-            if not child.watched:
-                for fd in child.fds:
-                    os.close(fd)
-        self._children.clear()
+        self.forget()
         for fd in (self.signal_fd, self._null):
             os.close(fd)
         self._epoll.close()
