@@ -74,7 +74,10 @@ class AsyncClient:
         return await self._read(VIEW, key)
 
     async def take(self, key: bytes) -> Value | None:
-        """The oldest value, removed, or None, at once. Not known to servers of old. Raises ConnectionLost."""
+        """The oldest value, removed, or None, at once. Not known to servers of old. Raises UsageError while a get or
+        view waits (its answer would be taken for this one's), and ConnectionLost."""
+        if self._reading or (self._abandoned is not None and not self._abandoned[1].done()):
+            raise UsageError("a get or view waits on this connection: another one is needed for a take")
         return await asyncio.shield(self._link.ask(TAKE, wire.encode_keyed(TAKE, key)))
 
     def monitor(self, key: bytes, watched: bytes, events: str) -> None:

@@ -134,7 +134,7 @@ CHOICES = {
 }
 OF_OTHERS = {  # of Slurm, ssh, pip, our servers and benchmarks
     "--requeue", "--open-mode", "--wait", "--no-kill", "--exact", "--ntasks-per-node", "--array", "--gres", "--wrap",
-    "--plain", "--install-peers", "--markdown", "--strict",
+    "--plain", "--info-file", "--json", "--install-peers", "--markdown", "--strict",
 }  # fmt: skip
 
 

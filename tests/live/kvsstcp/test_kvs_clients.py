@@ -200,6 +200,22 @@ async def test_a_cancelled_get_loses_nothing(info: Info) -> None:
     await other.close()
 
 
+async def test_a_take_does_not_overtake_a_waiting_get(info: Info) -> None:
+    """The server answers a take at once: behind a get that waits its answer would be taken for that one's."""
+    client = await AsyncClient.connect(info.addresses, token=info.token, certificate_pem=info.certificate_pem)
+    client.put(b"there", text_value("x"))
+    waiting = asyncio.ensure_future(client.get(b"later"))
+    await asyncio.sleep(0)
+    with pytest.raises(UsageError, match="another one is needed"):
+        async with asyncio.timeout(10):
+            await client.take(b"there")
+    client.put(b"later", text_value("y"))
+    async with asyncio.timeout(10):
+        assert await waiting == text_value("y")
+        assert await client.take(b"there") == text_value("x")
+    await client.close()
+
+
 async def test_waiting_requests_learn_that_the_server_went(tmp_path: Path) -> None:
     server = Server()
     sock = socket.create_server(("127.0.0.1", 0))
