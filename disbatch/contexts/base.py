@@ -17,6 +17,8 @@ from disbatch.core.model import NodeSpec
 if TYPE_CHECKING:
     from fractions import Fraction
 
+NAMED = 3  # nodes in one warning
+
 
 @dataclass(frozen=True, slots=True)
 class NodeShare:
@@ -116,6 +118,7 @@ def allocate(
     nodes: list[NodeSpec] = []
     warnings: list[str] = []
     without: list[str] = []
+    cut: dict[tuple[int, int], list[str]] = {}  # by cores and tasks that fit: names of nodes where -t is more
     told = max(1, int(cores_per_task))
     for share in shares:
         fitting = int(share.cores // cores_per_task)
@@ -127,18 +130,26 @@ def allocate(
         slots = fitting
         if tasks_per_node is not None:
             if tasks_per_node > fitting:
-                warnings.append(
-                    f"{share.name}: -t {tasks_per_node} is more than {share.cores} cores / "
-                    f"{_number(cores_per_task)} per task allow: {fitting} tasks at a time"
-                )
+                cut.setdefault((share.cores, fitting), []).append(share.name)
             slots = min(fitting, tasks_per_node)
         rule = BindRule(need, max(share.owned, share.cores), share.confined) if need else NO_BINDING
         nodes.append(NodeSpec(share.name, slots, share.cores, told, rule, gpus=0 if gpus else None))
+    for (cores, fitting), names in cut.items():
+        warnings.append(
+            f"{some(names)}: -t {tasks_per_node} is more than {cores} cores / "
+            f"{_number(cores_per_task)} per task allow: {fitting} tasks at a time"
+        )
     if not nodes:
         raise UsageError(f"no node has a slot: {'; '.join(without)}. Give more cores, or a smaller -c")
     if without:
         warnings.append(f"nodes without a slot are not used: {'; '.join(without)}")
     return Allocation(tuple(nodes), tuple(warnings))
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:NAMED])} and {more} more nodes"
 
 
 def _number(value: "Fraction | int") -> str:

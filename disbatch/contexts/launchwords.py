@@ -1,7 +1,8 @@
-"""Of all that ssh, srun and an engine print when no engine comes up: the line that says why. Pure."""
+"""Of all that ssh, srun and an engine print when no engine comes up: the last lines that say why. Pure."""
 
 import re
 
+SEPARATOR = " | "
 SHOWN_CHARS = 600  # an engine that reaches nobody lists every address that it tried
 
 # Said about good launches too.
@@ -23,11 +24,16 @@ _WEAK = re.compile(
 )
 
 
-def why(said: str) -> str:
-    """The last line that matters, or nothing."""
+def why(said: str, most: int = 1) -> str:
+    """The last lines that matter, at most so many, as one line with ` | ` between them; or nothing.
+
+    The very last counts most: lines before it are left out where all would not fit.
+    """
     lines = [line.strip() for line in said.splitlines()]
     told = [line for line in lines if line and not _NOISE.match(line)]
     strong = [line for line in told if not _WEAK.match(line)]
-    words = (strong or told or [""])[-1]
-    text = "".join(c if c.isprintable() else "?" for c in words)
+    shown = list(dict.fromkeys(strong or told))[-most:]
+    while len(shown) > 1 and len(SEPARATOR.join(shown)) > SHOWN_CHARS:
+        del shown[0]
+    text = "".join(c if c.isprintable() else "?" for c in SEPARATOR.join(shown))
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"

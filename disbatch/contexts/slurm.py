@@ -115,10 +115,12 @@ def shares(
             f"SLURM_JOB_CPUS_PER_NODE {len(cpus)}: they do not fit together"
         )
     warnings: list[str] = []
-    if cores_per_task is not None and given and cores_per_task != slurm_cores:
+    # a number of tasks says how many CPUs each is to have, too: one, where -c of Slurm says nothing else
+    asked_for = given or environ.get("SLURM_NTASKS")
+    if cores_per_task is not None and asked_for and cores_per_task != slurm_cores:
         warnings.append(
-            f"-c {float(cores_per_task):g} of disBatch and {slurm_cores} CPUs per task of Slurm differ: "
-            f"{float(cores_per_task):g} holds"
+            f"-c {float(cores_per_task):g} of disBatch and {slurm_cores} CPU{'s' * (slurm_cores != 1)} "
+            f"per task of Slurm differ: {float(cores_per_task):g} holds"
         )
     rows = []
     for name, task_count, cpu_count in zip(nodes, tasks, cpus, strict=True):
@@ -193,6 +195,15 @@ def with_gpus(allocation: Allocation, details: str | None) -> Allocation:
     return dataclasses.replace(allocation, nodes=nodes, warnings=(*allocation.warnings, *extra))
 
 
+def _tasks_differ(environ: Mapping[str, str], ours: int | None, allocation: Allocation) -> list[str]:
+    """A warning where -t and --ntasks-per-node differ and -t holds; where cores do, `allocate` has said so."""
+    theirs = environ.get("SLURM_NTASKS_PER_NODE", "")
+    holds = any(node.slots == ours for node in allocation.nodes)
+    if ours is None or not theirs.isdigit() or int(theirs) == ours or not holds:
+        return []
+    return [f"-t {ours} of disBatch and --ntasks-per-node={theirs} of Slurm differ: {ours} holds"]
+
+
 class Slurm(Scheduler):
     """The job, or the shell of salloc, that this process is in."""
 
@@ -241,6 +252,7 @@ class Slurm(Scheduler):
         nodes = names_in(node_list(environ), names)
         found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill)
         allocation = allocate(found, cores, wishes.tasks_per_node, bind=wishes.bind, gpus=wishes.gpus)
+        warnings += _tasks_differ(environ, wishes.tasks_per_node, allocation)
         allocation = dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
         return with_gpus(allocation, details) if wishes.gpus else allocation
 

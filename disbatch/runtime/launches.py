@@ -19,6 +19,7 @@ AT_ONCE = (
 )
 SIGN_IN_S = 60.0  # an engine that has not signed in by then never will
 SAID_BYTES = 4000  # of what a launcher prints, the end is kept
+SHOWN_LINES = 3  # of that, where no engine has come up; an engine that is lost later has one line
 END_S = 5.0  # for engines to go when all is over
 
 
@@ -58,6 +59,7 @@ class _Process:
         self.said = b""
         self.signed_in = stdin < 0
         self.late: asyncio.TimerHandle | None = None
+        self.too_late = False
 
 
 class Launches:
@@ -150,10 +152,11 @@ class Launches:
         if process.output >= 0:
             self._said(process)
         self._close_stdin(process)
+        lines = 1 if process.signed_in else SHOWN_LINES
         self._settled(process)
         del self._processes[process.rank]
-        how = how_it_ended(code)
-        words = launchwords.why(process.said.decode("utf-8", "replace"))
+        how = f"no engine has signed in within {SIGN_IN_S:.0f} s" if process.too_late else how_it_ended(code)
+        words = launchwords.why(process.said.decode("utf-8", "replace"), lines)
         self._exited(process.rank, f"{words} ({how})" if words else how)
         self._start_more()
         if not self._processes:
@@ -167,7 +170,7 @@ class Launches:
             process.late.cancel()
 
     def _too_late(self, process: _Process) -> None:
-        process.said += f"\nno engine has signed in within {SIGN_IN_S:.0f} s".encode()
+        process.too_late = True
         os.kill(process.pid, signal.SIGKILL)
 
     def _said(self, process: _Process) -> None:

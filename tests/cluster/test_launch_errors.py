@@ -83,6 +83,28 @@ def test_a_folder_that_the_host_does_not_see(ssh_bed: SshBed, bench: Bench) -> N
     assert "does not see the files of the run" in complaint(done) or "No such file" in complaint(done)
 
 
+UNTIL_GO = "until [ -e go ]; do sleep 0.05; done\n"
+IMPATIENT = "import sys, disbatch.cli, disbatch.runtime.launches as l; assert l.SIGN_IN_S == 60; l.SIGN_IN_S = 2; sys.exit(disbatch.cli.main())"
+
+
+def test_an_engine_that_never_signs_in_is_told_with_what_ssh_said(ssh_bed: SshBed, bench: Bench) -> None:
+    """The way to the host swallows everything. Users wait a minute for it; the test has less time."""
+    ssh_bed.prepend_config(
+        "Host nodea\n    ProxyCommand sh -c 'echo the gate is shut >&2; echo come back later >&2; while read line; do :; done'\n"
+    )
+    env = {"PATH": ssh_bed.search_path()}
+    program = [sys.executable, "-c", IMPATIENT]
+    said = "nodea: the gate is shut | come back later (no engine has signed in within 2 s)"
+    alone = bench.run("-s", "nodea:1", "-p", "alone", tasks="true\n", env=env, program=program)
+    assert alone.code == 3 and complaint(alone) == said
+    assert "-r alone_status.txt" in alone.out.splitlines()[-1]
+    waiting = bench.start("-s", "nodea:1,localhost:1", "-p", "run", tasks=UNTIL_GO, env=env, program=program)
+    waiting.until(lambda: "no engine could be started on nodea" in waiting.err(), "it is told at once")
+    bench.file("go", "")
+    done = waiting.end()
+    assert done.code == 0 and complaint(done) == said
+
+
 # ---- addresses
 
 

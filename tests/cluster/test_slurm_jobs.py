@@ -111,6 +111,13 @@ def test_no_slot_at_all_is_an_error_that_shows_the_sums(slurm: SlurmBed, bench: 
     [
         (["-n2", "-c2"], "-c 1", "-c 1 of disBatch and 2 CPUs per task of Slurm differ: 1 holds", 4),
         (["-n2", "-c1"], "-t 3", "-t 3 is more than 2 cores / 1 per task allow: 2 tasks at a time", 2),
+        (
+            ["--ntasks-per-node=3"],
+            "-t 2",
+            "-t 2 of disBatch and --ntasks-per-node=3 of Slurm differ: 2 holds",
+            2,
+        ),
+        (["-n4"], "-c 2", "-c 2 of disBatch and 1 CPU per task of Slurm differ: 2 holds", 2),
         (["-n2", "-c2"], "", "", 2),
     ],
 )

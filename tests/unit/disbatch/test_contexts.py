@@ -88,6 +88,11 @@ def test_more_tasks_than_fit_are_cut_with_a_warning() -> None:
     assert "n0" in warning and "-t 3" in warning and "2" in warning
 
 
+def test_a_warning_for_many_nodes_is_one_warning() -> None:
+    (warning,) = allocate(shares(*[2] * 100), Fraction(1), 3).warnings
+    assert warning.startswith("n0, n1, n2 and 97 more nodes: -t 3 is more than 2 cores")
+
+
 def test_no_slot_anywhere_is_an_error_that_shows_the_arithmetic() -> None:
     with pytest.raises(UsageError) as caught:
         allocate(shares(1, 2), Fraction("2.5"), None)

@@ -44,3 +44,15 @@ def test_the_line_that_says_why(said: str, line: str) -> None:
 def test_a_long_line_is_cut_behind() -> None:
     text = "this engine cannot work: " + "x" * 2000
     assert why(text).startswith("this engine cannot work") and len(why(text)) == SHOWN_CHARS
+
+
+def test_several_lines_in_their_order_without_noise_and_repeats() -> None:
+    said = "one\ntwo\nsrun: error: node1: task 0: Exited with exit code 3\ntwo\nthree\nfour\n"
+    assert why(said, 3) == "two | three | four"
+    assert why(CHANGED, 2).endswith(
+        " | Host key for nodea has changed and you have requested strict checking."
+    )
+
+
+def test_of_several_long_lines_the_last_is_kept() -> None:
+    assert why("x" * 500 + "\n" + "y" * 500, 3) == "y" * 500

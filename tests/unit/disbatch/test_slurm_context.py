@@ -164,3 +164,29 @@ def test_names_of_nodes_are_what_scontrol_printed_else_python_hostlists() -> Non
     assert slurm.names_in("n[1-2]", "n1\nn2\n") == ["n1", "n2"]
     pytest.importorskip("hostlist")
     assert slurm.names_in("n[08-10],gpu1", None) == ["n08", "n09", "n10", "gpu1"]
+
+
+@pytest.mark.parametrize(
+    ("more", "c", "t", "told"),
+    [
+        ({}, "2", None, []),  # Slurm was not told how many tasks there are
+        ({"SLURM_NTASKS": "4"}, "2", None, ["-c 2 of disBatch and 1 CPU per task of Slurm differ: 2 holds"]),
+        ({"SLURM_NTASKS": "4"}, "0.5", None, ["-c 0.5 of disBatch and 1 CPU per task of Slurm differ: 0.5 holds"]),
+        ({"SLURM_NTASKS": "4"}, "1", None, []),
+        ({"SLURM_NTASKS_PER_NODE": "4"}, None, 2, ["-t 2 of disBatch and --ntasks-per-node=4 of Slurm differ: 2 holds"]),
+        ({"SLURM_NTASKS_PER_NODE": "4"}, None, 4, []),
+        ({}, None, 2, []),
+        ({"SLURM_NTASKS_PER_NODE": "4"}, None, 9, ["n1: -t 9 is more than 4 cores / 1 per task allow: 4 tasks at a time"]),
+    ],
+)  # fmt: skip
+def test_where_options_differ_both_are_shown_and_which_holds(
+    more: dict[str, str], c: str | None, t: int | None, told: list[str]
+) -> None:
+    environ = {
+        "SLURM_JOB_ID": "8",
+        "SLURM_JOB_NODELIST": "n1",
+        "SLURM_TASKS_PER_NODE": "4",
+        "SLURM_JOB_CPUS_PER_NODE": "4",
+    } | more
+    wishes = Wishes(cores_per_task=Fraction(c) if c else None, tasks_per_node=t)
+    assert list(slurm.Slurm().allocate(environ, wishes, {"nodes 0": "n1\n"}).warnings) == told
