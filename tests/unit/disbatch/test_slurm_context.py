@@ -6,7 +6,9 @@ import pytest
 
 from disbatch.contexts import slurm
 from disbatch.contexts.base import Wishes, allocate
+from disbatch.core.binding import NO_BINDING
 from disbatch.core.errors import UsageError
+from disbatch.core.model import NodeSpec
 
 
 @pytest.mark.parametrize(
@@ -190,3 +192,13 @@ def test_where_options_differ_both_are_shown_and_which_holds(
     } | more
     wishes = Wishes(cores_per_task=Fraction(c) if c else None, tasks_per_node=t)
     assert list(slurm.Slurm().allocate(environ, wishes, {"nodes 0": "n1\n"}).warnings) == told
+
+
+def test_the_words_of_srun_each_of_which_was_measured() -> None:
+    """A test bed does not miss all of them: no Slurm there divides memory or binds to CPUs."""
+    node = NodeSpec("n1", 4, 4, 1, NO_BINDING, gpus=2)
+    assert slurm.launch_argv(node, ("engine", "order")) == (
+        "srun", "--quiet", "--export=ALL", "--overlap", "--mem=0", "--cpu-bind=none", "-N1", "-n1",
+        "--gpus=2", "-w", "n1", "engine", "order",
+    )  # fmt: skip
+    assert not [word for word in slurm.launch_argv(node._replace(gpus=0), ()) if "gpus" in word]
