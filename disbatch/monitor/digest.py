@@ -30,7 +30,9 @@ def digest(
     rate = run / s.elapsed_s if s.elapsed_s > 0 else 0.0
     skipped = f", {s.skipped} skipped (finished in earlier runs)" if s.skipped else ""
     took = clock(s.elapsed_s) if s.elapsed_s >= 60 else f"{s.elapsed_s:.2f} s"
-    lines.append(f"{run} tasks finished, {s.failed} failed{skipped}; {took}, {rate:.1f} tasks/s")
+    lines.append(
+        f"{run} {'task' if run == 1 else 'tasks'} finished, {s.failed} failed{skipped}; {took}, {rate:.1f} tasks/s"
+    )
     for group in failures[:SHOWN_GROUPS]:
         message = f": {group.last_line}" if group.last_line else ""
         example = f"task {group.task_id}" if group.count == 1 else f"e.g. task {group.task_id}"

@@ -45,8 +45,8 @@ class Pace:
 
 
 def seconds_left(snapshot: RunSnapshot, rate: float) -> float | None:
-    """At this rate; None while the number of tasks or the rate is not known."""
-    if snapshot.total is None or rate <= 0:
+    """At this rate; None while the number of tasks or the rate is not known, and when nothing is left."""
+    if snapshot.total is None or rate <= 0 or snapshot.finished >= snapshot.total:
         return None
     return (snapshot.total - snapshot.finished) / rate
 

@@ -49,6 +49,11 @@ def test_time_left_is_unknown_without_a_total_or_a_rate() -> None:
     assert seconds_left(snapshot(1.0, total=5), 0.0) is None
 
 
+def test_no_time_is_left_when_no_task_is() -> None:
+    assert seconds_left(snapshot(3.0, 5, total=6), 2.0) == 0.5
+    assert seconds_left(snapshot(3.0, 6, total=6), 2.0) is None
+
+
 def test_the_plain_line_has_all_figures() -> None:
     text = plain_line(snapshot(65.0, 5, failed=1, skipped=2, total=20, barrier="#DISBATCH BARRIER"), 0.5)
     for part in (
