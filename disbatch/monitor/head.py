@@ -19,7 +19,6 @@ class Head(Vertical):
     DEFAULT_CSS = """
     Head { height: auto; padding: 0 1; }
     Head Static { height: 1; }
-    .-tall Head #pace { height: 3; }
     """
 
     def compose(self) -> ComposeResult:
@@ -78,4 +77,5 @@ class Head(Vertical):
         return text
 
     def _put(self, name: str, text: Text) -> None:
-        self.query_one(f"#{name}", Static).update(text)
+        for line in self.query(f"#{name}").results(Static):  # none: while the screen is taken down
+            line.update(text)

@@ -83,6 +83,8 @@ class Pane(DataTable[Text]):
         else:
             self._draw_changes(made, sizes, cells)
         self._cells = cells
+        self.border_title = self.table.title if made.of else f"{self.table.title}: {self.table.empty}"
+        self.set_class(not made.of, "-bare")
 
     def _draw_all(
         self,

@@ -28,6 +28,7 @@ TALL = 34  # lines from which on all tables are shown at once
 BESIDE = 6  # lines that a second table has to have to be worth it
 
 STYLE = """
+.-tall #pace { height: 3; }
 #tabs { height: 1; padding: 0 1; background: $boost; }
 #note { display: none; height: 1; padding: 0 2; color: $text-muted; }
 #note.-shown { display: block; }
@@ -39,6 +40,7 @@ Pane.-below { border-top: solid $panel; border-title-color: $text-muted; }
 .-tall Pane:focus { border-top: solid $accent; border-title-color: $text; }
 .-tall #engines { height: auto; max-height: 35%; } .-tall #contexts { height: auto; max-height: 20%; }
 .-tall #tasks { height: 3fr; } .-tall #failures { height: 2fr; }
+.-tall #tasks.-bare, .-tall #failures.-bare { height: 3; }
 #filter { display: none; height: 1; border: none; padding: 0 1; }
 #filter.-shown { display: block; }
 Box, Question { align: center middle; }
@@ -138,8 +140,8 @@ class Monitor(App[str]):
 
     def _draw_title(self) -> None:
         silent_s = time.monotonic() - self._seen_at
-        head = self.main.query_one(Head)
-        head.show_title(self.title, self.snapshot, silent_s, self._trouble, end_missed=self.ended)
+        for head in self.main.query(Head):  # none: while the screen is taken down
+            head.show_title(self.title, self.snapshot, silent_s, self._trouble, end_missed=self.ended)
 
     def _draw_tabs(self) -> None:
         text = Text(no_wrap=True)
@@ -199,7 +201,10 @@ class Monitor(App[str]):
         """The table below the chosen one on a screen that is not tall, where there is room for some of its rows."""
         rows = len(self._pane(self._chosen).arranged.rows)
         free = self.main.query_one("#panes").size.height - rows - 2
-        return (FAILURES if self._chosen is TASKS else TASKS) if free >= BESIDE else None
+        if free < BESIDE:
+            return None
+        idle = self._pane(FAILURES).arranged.rows and not self._pane(TASKS).arranged.rows
+        return FAILURES if self._chosen is TASKS or (idle and self._chosen is not FAILURES) else TASKS
 
     def action_step(self, by: int) -> None:
         if len(self.screen_stack) > 1:

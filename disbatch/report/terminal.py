@@ -163,6 +163,8 @@ class _Printer:
         self._table("Largest tasks", columns, rows)
         worst = [n for n in u.nodes if n.memory_kib]
         if worst:
+            if not rows:
+                self._title("Memory")
             node = max(worst, key=lambda n: n.largest_peak_kib * n.slots / n.memory_kib)
             self._more(
                 f"{node.name} has {size(1024 * node.memory_kib)}; its {count(node.slots, 'slot')}, each with the largest "

@@ -87,6 +87,25 @@ def test_figures_move_and_a_failure_shows_up(bench: Bench, browser: Browser) -> 
     assert cause.is_hidden() and page.locator("#failures-none").is_visible()
 
 
+def test_many_causes_do_not_push_the_engines_away(bench: Bench, browser: Browser) -> None:
+    tasks = "".join(f"echo 'sample x{number}x is bad' >&2; exit 2\n" for number in range(20))
+    run, url = start(bench, tasks=f"{tasks}{WAIT}\n")
+    page = browser.open(url, size=PHONE)
+    figure(page, "failed", "20")
+    causes, more = page.locator(".cause:visible"), page.locator("#failures-more")
+    page.wait_for_function("document.querySelectorAll('.cause').length === 20")
+    assert causes.count() == 12 and more.inner_text() == "Show all 20 causes"
+    page.locator("#search").fill("x19x")  # a search is through all of them
+    assert causes.count() == 1 and more.is_hidden()
+    page.locator("#search").fill("")
+    more.click()
+    assert causes.count() == 20 and more.inner_text() == "Show fewer causes"
+    more.click()
+    assert causes.count() == 12
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
 def test_nothing_leaves_the_machine_and_the_token_leaves_the_address(bench: Bench, browser: Browser) -> None:
     run, url = start(bench, tasks=WAIT)
     page = browser.open(url)

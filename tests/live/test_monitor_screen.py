@@ -118,8 +118,31 @@ def test_a_large_screen_shows_all_of_it() -> None:
     async def scenario(bed: Bed) -> None:
         bed.seen()
         await bed.until("node01", "run 27", "SIGKILL", "Limit", "Memory", "8.0/64G", "1.5/16")
+        assert bed.line("1 Engines") - bed.line("tasks/s") == 3  # bars of three lines
+        lowest = bed.text().splitlines()[bed.line("1 Engines") - 1]
+        assert set(lowest.strip()) == {"█"}
 
     on_screen(scenario, LARGE)
+
+
+def test_when_nothing_runs_any_more_failures_have_the_room() -> None:
+    ended: dict[str, object] = {"over": True, "running": 0, "tasks": ()}
+
+    async def small(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01", "run 27", without="SIGKILL")
+        bed.seen(**ended)
+        await bed.until("node01", "SIGKILL", without="run 27")
+
+    async def large(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("node01", "run 27", without="Running: ")
+        bed.seen(**ended)
+        await bed.until("Running: no task is running")
+        assert bed.line("─Failures") - bed.line("─Running") == 3
+
+    on_screen(small)
+    on_screen(large, LARGE)
 
 
 def test_what_a_short_table_leaves_free_is_for_another_one() -> None:

@@ -71,6 +71,8 @@ def test_the_tables_of_a_run(bench: Bench) -> None:
     assert "\x1b" not in done.out
     assert all(len(line) <= 80 for line in done.out.splitlines())
     assert "<b>bold</b>" in done.out
+    # what the node has is said under a heading of its own, and not below the output that leaks
+    assert re.search(r"^(Memory|Largest tasks)\n(.+\n)*.* has \d", done.out, re.MULTILINE)
 
 
 def test_a_chain_of_runs(bench: Bench) -> None:

@@ -6,9 +6,17 @@ import { clock, count, duration, outcome } from "./format.js";
 
 const list = byId("failures");
 const search = byId("search");
+const MOST = 12; // causes that are listed until somebody asks for all of them: engines come below them on a phone
+const more = byId("failures-more");
 const entries = new Map(); // key of a group -> its elements
 
+let all = false;
+
 export function attachFailures(state) {
+  more.addEventListener("click", () => {
+    all = !all;
+    drawFailures(state);
+  });
   search.addEventListener("input", () => drawFailures(state));
   addEventListener("keydown", (event) => {
     const writing = ["INPUT", "TEXTAREA"].includes(document.activeElement?.tagName);
@@ -21,17 +29,20 @@ export function attachFailures(state) {
 export function drawFailures(state) {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const groups = [...state.groups.values()].sort((a, b) => b.count - a.count || a.code - b.code || a.task_id - b.task_id);
+  const few = !all && words.length === 0; // a search is through all of them
   let seen = 0;
   groups.forEach((group, at) => {
     const entry = entries.get(group.key) ?? addEntry(group);
     if (list.children[at] !== entry.element) list.insertBefore(entry.element, list.children[at] ?? null);
     const found = fill(entry, group, words);
-    show(entry.element, found);
+    show(entry.element, found && (!few || at < MOST || entry.element.open));
     seen += found;
   });
   dropUnknown(state);
   setText(byId("failures-count"), state.counts.failed ? count(state.counts.failed) : "");
   show(byId("failures-none"), seen === 0);
+  show(more, groups.length > MOST && words.length === 0);
+  setText(more, all ? "Show fewer causes" : `Show all ${count(groups.length)} causes`);
   setText(byId("failures-none"), groups.length ? "Nothing that is shown matches. Each cause keeps its latest examples." : "No task has failed.");
 }
 
