@@ -12,7 +12,7 @@ from schedule import Interval, greedy_s, longest_wait_s
 
 SCRIPT = ["./run_dbUtil.sh"]
 SLOTS = {"0": 2, "1": 8}
-TRIES = 5  # a machine that is busy with something else makes a run slower than its tasks
+TRIES = 3  # a machine that is busy with something else makes a run slower than its tasks
 
 
 def mixed_tasks(count: int) -> str:
@@ -38,9 +38,11 @@ def run_once(bench: Bench, count: int) -> tuple[float, float]:
     runs = [Interval(bench.read(f"{r.task_id}.rank").strip(), r.start_s, r.finish_s) for r in rows]
     both = max(min(r.start_s for r in runs if r.engine == engine) for engine in SLOTS)
     makespan = max(r.end_s for r in runs) - both
-    greedy = greedy_s([r.elapsed_s for r in rows if r.start_s >= both], sum(SLOTS.values()))
-    late = [r for r in runs if r.start_s >= both]
-    return makespan / greedy, longest_wait_s(late, SLOTS)
+    # what the first engine began alone, and has not ended, holds its slot when the other comes
+    held = [r.finish_s - both for r in rows if r.start_s < both < r.finish_s]
+    greedy = greedy_s([*held, *(r.elapsed_s for r in rows if r.start_s >= both)], sum(SLOTS.values()))
+    seen = [Interval(r.engine, max(r.start_s, both), r.end_s) for r in runs if r.end_s > both]
+    return makespan / greedy, longest_wait_s(seen, SLOTS)
 
 
 def test_two_unequal_engines_do_as_well_as_the_greedy_schedule(bench: Bench) -> None:
