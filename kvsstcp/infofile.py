@@ -66,14 +66,15 @@ def parse_address(text: str) -> Address:
     return host, int(digits)
 
 
-def format_info(info: Info) -> str:
+def format_info(info: Info, more: tuple[str, ...] = ()) -> str:
+    """`more`: lines for readers who know their words."""
     lines = [format_address(info.addresses[0])]
     if info.token is not None:
         lines.append(f"token {info.token.hex()}")
     lines.append("addresses " + " ".join(map(format_address, info.addresses)))
     if info.run_id:
         lines.append(f"run {info.run_id}")
-    text = "\n".join(lines) + "\n"
+    text = "\n".join([*lines, *more]) + "\n"
     if info.certificate_pem is not None:
         text += info.certificate_pem.decode("ascii").strip() + "\n"
     return text
@@ -117,9 +118,9 @@ def read_info(path: str | os.PathLike[str]) -> Info:
     return parse_info(text, os.fspath(path))
 
 
-def write_info(path: str | os.PathLike[str], info: Info) -> None:
+def write_info(path: str | os.PathLike[str], info: Info, more: tuple[str, ...] = ()) -> None:
     """Write with mode 0600, completely or not at all; an older file of that name is replaced. Raises MachineError."""
-    write_private(path, format_info(info))
+    write_private(path, format_info(info, more))
 
 
 def write_private(path: str | os.PathLike[str], text: str, mode: int = 0o600) -> None:

@@ -23,7 +23,7 @@ from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.remote import program_root
 from disbatch.runtime.sweep import sweep, sweep_argv
 from kvsstcp.errors import KvsError
-from kvsstcp.infofile import read_info, write_private
+from kvsstcp.infofile import read_info
 
 STATUS, INFO = "_status.txt", "_kvsinfo.txt"
 LOCAL = "local"  # in place of a scheduler's name: the engine was forked by the driver
@@ -33,11 +33,9 @@ AT_ONCE = 32
 LOOK_S = 0.2
 
 
-def leave_word(path: str, facts: RunFacts, context: ContextSettings, joined: tuple[str, ...] = ()) -> None:
-    """Adds to the info file what a resumption, or a driver that follows, has to know should this one die. Raises
-    MachineError."""
-    with open(path, encoding="utf-8") as file:
-        before, begin, certificate = file.read().partition("-----BEGIN")
+def last_words(facts: RunFacts, context: ContextSettings, joined: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """For the info file: what a resumption, or a driver that follows, has to know should this one die. There from the
+    file's first moment, as that may be this one's last."""
     host = os.uname().nodename
     lines = [
         f"driver {host} {os.getpid()} {_started(os.getpid())}",
@@ -48,7 +46,7 @@ def leave_word(path: str, facts: RunFacts, context: ContextSettings, joined: tup
     for node in context.allocation.nodes:
         local = context.scheduler.is_local(node.name)
         lines.append(f"node {LOCAL} {host}" if local else f"node {context.scheduler.name} {node.name}")
-    write_private(path, before + "\n".join(lines) + "\n" + begin + certificate)
+    return tuple(lines)
 
 
 def settle_crashed(
@@ -75,6 +73,7 @@ class Crashed:
     nodes: tuple[tuple[str, str], ...]  # how their engines were started, and their names
     job_id: str
     reattach: bool  # engines that others have brought wait for another driver
+    fingerprint: str  # of the task list, where `reattach`
 
     @property
     def _info(self) -> str:
@@ -175,8 +174,9 @@ def look(prefix: str) -> Crashed | None:
         host, pid, started = words["driver"]
         (did,), (lease,) = words["session"], words["lease"]
         run = " ".join(words["run"])
+        waits, (fingerprint,) = "reattach" in words, words.get("list", [""])
         return Crashed(
-            prefix, host, int(pid), started, did, float(lease), tuple(nodes), run, "reattach" in words
+            prefix, host, int(pid), started, did, float(lease), tuple(nodes), run, waits, fingerprint
         )
     except (OSError, KeyError, ValueError):
         return None

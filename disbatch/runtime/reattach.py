@@ -4,6 +4,8 @@ the engines that contexts have brought, which have waited for it.
 What the new one does with their tasks is decided in `core.takeover`.
 """
 
+import contextlib
+import fcntl
 import os
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ from disbatch.runtime.files import RunFiles, claimed_before
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.roster import Entries, read_entries
 from disbatch.runtime.settings import RunSettings
+from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 
 BLOCK = 1 << 16
 
@@ -45,14 +48,27 @@ class Predecessor:
 
     def claim(self, logfile: str | None) -> tuple[RunFiles, int]:
         """The names of the run's files, and its status file to be written on; a line that the death has torn is taken
-        off. Raises MachineError."""
+        off. Raises MachineError, and UsageError when another driver has come first."""
         try:
             descriptor = os.open(self.status, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            self._be_the_only_one(descriptor)
             os.ftruncate(descriptor, _whole_lines(descriptor))
         except OSError as error:
             raise MachineError(f"cannot go on with {self.status}: {error.strerror}") from None
         log = logfile or self.prefix + "_driver.txt"
         return RunFiles(self.prefix, self.suffix, self.crashed.job_id, log), descriptor
+
+    def _be_the_only_one(self, descriptor: int) -> None:
+        """Of two commands given at the same moment, one goes on. The lock is kept at least until the info file says
+        who that is."""
+        taken = False
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                taken = True
+        if taken or look(self.prefix) != self.crashed:
+            raise UsageError(f"--reattach: another driver goes on with the run {self.prefix} already")
 
     def words(self, lease_s: float) -> str:
         """For the user."""
@@ -65,9 +81,18 @@ class Predecessor:
         )
 
 
-def find_predecessor(settings: RunSettings) -> Predecessor | None:
+def list_line(settings: RunSettings, source: FileSource | StreamSource | KvsSource) -> str:
+    """For the info file: which list this run has; empty without --reattach. Raises UsageError."""
+    if not settings.reattach:
+        return ""
+    if not isinstance(source, FileSource):
+        raise UsageError("--reattach reads the list once more: it needs a task file, not a pipe")
+    return f"list {source.fingerprint()}"
+
+
+def find_predecessor(settings: RunSettings, list_line: str) -> Predecessor | None:
     """The run that this command has to go on with; None when there is none. Raises UsageError when its driver lives, or
-    may be living, or was given other settings."""
+    may be living, or was given other settings, or another list."""
     if not settings.reattach:
         return None
     for prefix, suffix in reversed(claimed_before(settings.prefix, settings.task_name)):
@@ -87,6 +112,11 @@ def find_predecessor(settings: RunSettings) -> Predecessor | None:
             )
         if crashed.lease_s != settings.losses.lease_s:
             raise UsageError(f"--reattach: the run {prefix} was started with --lease {crashed.lease_s:g}")
+        if f"list {crashed.fingerprint}" != list_line:
+            raise UsageError(
+                f"--reattach: the task file is not as it was when the run {prefix} began; "
+                f"its engines may have tasks of it. Restore it, or resume: -r {prefix}_status.txt"
+            )
         return Predecessor(crashed, suffix, read_entries(prefix + INFO))
     return None
 

@@ -36,8 +36,8 @@ class ServerPlace(Protocol):
     def descriptors(self) -> tuple[int, ...]:
         """What a forked engine has to close."""
 
-    def open(self, files: RunFiles, log: logging.Logger) -> tuple[Kvs, bytes]:
-        """Writes the info file; returns the KVS and the certificate in PEM (empty when there is none)."""
+    def open(self, files: RunFiles, log: logging.Logger, words: tuple[str, ...]) -> tuple[Kvs, bytes]:
+        """Writes the info file, `words` in it; returns the KVS and the certificate in PEM (empty when there is none)."""
 
     def environ(self, files: RunFiles) -> dict[str, str]:
         """What tells a feeding program where the KVS is."""
@@ -73,11 +73,11 @@ class OwnServer:
     def descriptors(self) -> tuple[int, ...]:
         return (self._sock.fileno(), *([self._plain.fileno()] if self._plain else []))
 
-    def open(self, files: RunFiles, log: logging.Logger) -> tuple[Kvs, bytes]:
+    def open(self, files: RunFiles, log: logging.Logger, words: tuple[str, ...]) -> tuple[Kvs, bytes]:
         certificate = self._maker.result()
         assert self.token is not None
         pem = certificate.certificate_pem
-        write_info(files.kvsinfo, Info(self.addresses, self.token, files.job_id, pem))
+        write_info(files.kvsinfo, Info(self.addresses, self.token, files.job_id, pem), words)
         return EmbeddedKvs(self._sock, self.token, certificate, log, self._plain), pem
 
     def environ(self, files: RunFiles) -> dict[str, str]:
@@ -109,8 +109,8 @@ class OtherServer:
     def descriptors(self) -> tuple[int, ...]:
         return ()
 
-    def open(self, files: RunFiles, log: logging.Logger) -> tuple[Kvs, bytes]:
-        write_info(files.kvsinfo, self._info._replace(run_id=files.job_id))
+    def open(self, files: RunFiles, log: logging.Logger, words: tuple[str, ...]) -> tuple[Kvs, bytes]:
+        write_info(files.kvsinfo, self._info._replace(run_id=files.job_id), words)
         return ExternalKvs(self._info, log), self._info.certificate_pem or b""
 
     def environ(self, files: RunFiles) -> dict[str, str]:

@@ -22,7 +22,7 @@ from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
 from disbatch.core.takeover import Inheritance
 from disbatch.runtime.certificate import CertificateMaker
-from disbatch.runtime.crashed import leave_word, settle_crashed
+from disbatch.runtime.crashed import last_words, settle_crashed
 from disbatch.runtime.dbutil import how_to_join, write_script
 from disbatch.runtime.driver import DriverShell, View
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
@@ -35,7 +35,7 @@ from disbatch.runtime.logs import open_log
 from disbatch.runtime.mailsettings import PASSWORD_VARIABLE
 from disbatch.runtime.observers import Attached, Observer, Observers
 from disbatch.runtime.prepare import open_resume, open_source
-from disbatch.runtime.reattach import find_predecessor
+from disbatch.runtime.reattach import find_predecessor, list_line
 from disbatch.runtime.requeue import first_words
 from disbatch.runtime.rescue import Rescue
 from disbatch.runtime.resume import ResumeFiles
@@ -74,6 +74,7 @@ class _Stage:
     facts: RunFacts
     page: Attached | None
     inheritance: Inheritance | None  # of the driver before this one, whose place it takes
+    list_line: str  # for the info file
 
 
 def run(
@@ -85,7 +86,8 @@ def run(
         OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
     )
     source = open_source(settings)
-    before = find_predecessor(settings)
+    line = list_line(settings, source)
+    before = find_predecessor(settings, line)
     settle_crashed(settings.resume_from, settings.context, lambda text: view.say(text, "warning"))
     own = before.status if before else None
     resume = open_resume(settings, source, lambda text: view.say(text, "note"), own)
@@ -118,7 +120,7 @@ def run(
     if not before:
         write_script(facts)
     inheritance = before.inheritance(resume) if before and resume else None
-    stage = _Stage(settings, server, source, resume, files, status_fd, facts, page, inheritance)
+    stage = _Stage(settings, server, source, resume, files, status_fd, facts, page, inheritance, line)
     try:
         return _run_staged(stage, view)
     except KvsError as error:
@@ -140,10 +142,10 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     ):
         if text:
             log.info(text)
-    kvs, pem = stage.server.open(files, log)
     heirs = stage.inheritance
     joined = entry_lines(heirs.first_rank, heirs.contexts) if heirs else ()
-    leave_word(files.kvsinfo, stage.facts, settings.context, joined)
+    words = last_words(stage.facts, settings.context, (stage.list_line, *joined))
+    kvs, pem = stage.server.open(files, log, words)
     with contextlib.suppress(
         BrokenPipeError
     ):  # there may be no engine on this host; others read the info file

@@ -1,6 +1,7 @@
 """--reattach: a driver dies, the same command is given again, and the engines that others have added go on as if nothing
 had been."""
 
+import fcntl
 import os
 import signal
 
@@ -144,9 +145,26 @@ def test_a_living_driver_is_not_replaced(bench: Bench) -> None:
     fresh.end()
 
 
+def test_another_list_or_two_drivers_at_once_are_refused(bench: Bench) -> None:
+    run = begin(bench, "true\n")
+    run.process.kill()
+    run.process.wait()
+    bench.file("Tasks", "false\n")
+    refused = again(bench).end()
+    assert refused.code == 2 and "is not as it was" in refused.err and refused.err.count("\n") == 1
+    bench.file("Tasks", "true\n")
+    with open(bench.path / "run_status.txt", "ab") as status:
+        fcntl.flock(status, fcntl.LOCK_EX)  # as whoever was quicker, and is not in the info file yet
+        refused = again(bench).end()
+    assert refused.code == 2 and "another driver goes on" in refused.err and refused.err.count("\n") == 1
+    new = took_over(bench)
+    new.signal(signal.SIGTERM)
+    new.end()
+
+
 def test_a_run_that_was_not_made_for_it_is_refused(bench: Bench) -> None:
     run = bench.start("-S", "-p", "run", tasks="true\n")
-    run.until_exists("run_kvsinfo.txt")
+    run.until_exists("run_kvsinfo.txt")  # at its first moment it says who wrote it
     run.process.kill()
     run.process.wait()
     result = again(bench).end()
