@@ -1,6 +1,7 @@
 """The helpers of the live tests can fail: a leftover process is seen, a condition that never holds ends with the logs."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,11 @@ def test_a_torn_line_is_seen(bench: Bench) -> None:
     bench.file("run_status.txt", "    \t0\t1")
     with pytest.raises(AssertionError, match="torn"):
         bench.rows()
+
+
+def test_the_benchmark_of_scale_runs() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "scale.py"
+    sizes = ["--engines", "1,2", "--tasks", "2000", "--rate", "2000"]
+    done = subprocess.run([sys.executable, script, *sizes], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "CPU a task, largest : smallest = " in done.stdout
