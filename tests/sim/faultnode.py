@@ -6,6 +6,7 @@ The core is the real one. What the shells do (guard, sweep, reconnecting) is don
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from faultsite import Site
 from faultworld import EPOCH_S, Process, World
 
 from disbatch.core.engine import EngineConfig, EngineCore
@@ -77,12 +78,11 @@ class Node:
     """One engine process with its guard. A later engine on the same machine is another Node of the same name."""
 
     def __init__(
-        self, world: World, driver: "DriverLife", rank: int, name: str, slots: int, cid: str = ""
+        self, world: World, driver: "DriverLife", rank: int, name: str, slots: int, site: Site | None = None
     ) -> None:
         self.world = world
-        self.context_up = True
         self.dirty = False  # its process ended, and not in order
-        self.cid = cid  # of the context process that has started it, where that was not the driver
+        self.site = site  # that has started it, where that was not the driver
         self.driver = driver
         self.rank = rank
         self.name = name
@@ -109,6 +109,10 @@ class Node:
     def gone(self) -> bool:
         """Whether nothing of it is left."""
         return not self.engine_up and not self.guard_up and not any(p.alive for p in self.mine)
+
+    @property
+    def context_up(self) -> bool:
+        return self.site is None or self.site.up
 
     @property
     def reachable(self) -> bool:
@@ -163,7 +167,7 @@ class Node:
         """There is no driver. One of a context's engines waits for the next, for its lease and another one."""
         world = self.world
         since = self._unreachable_since = self._unreachable_since or world.now
-        if self.cid and self.launcher_up and world.now - since < 2 * self.driver.plan.lease_s:
+        if self.site and self.launcher_up and world.now - since < 2 * self.driver.plan.lease_s:
             world.later(world.random.uniform(0.05, 1.5), self._connect)
         else:
             world.later(world.random.uniform(0.0, 1.5), self.end)
@@ -199,7 +203,7 @@ class Node:
 
     def _spawn(self, effect: Spawn) -> None:
         world, job = self.world, effect.job
-        process = world.start(self.name, self.slots, effect.slot, job)
+        process = world.start(self.name, self.slots, effect.slot, job, self.site)
         self.running[effect.slot] = process
         self.mine.append(process)
         code = self.driver.plan.code(job)
@@ -298,11 +302,9 @@ class Node:
     def launcher_dies(self) -> None:
         """ssh or srun is killed: the engine's lifeline ends, unless its node cannot be reached."""
         if self.launcher_up:
-            self.launcher_up = False  # it runs beside the driver, which sees it at once
-            self.context_up = not self.cid
-            self.world.later(
-                self.driver.delay(), lambda: self.driver.launcher_died(self.rank, "killed by SIGKILL")
-            )
+            self.launcher_up = False  # it runs beside the driver or a context, which sees it at once
+            self.dirty = True
+            self.world.later(self.driver.delay(), lambda: self.driver.exited(self.rank, "killed by SIGKILL"))
             wait_s = max(0.0, self.cut_until - self.world.now) + self.world.random.uniform(0.0, 0.5)
             self.world.later(wait_s, self.end)
 

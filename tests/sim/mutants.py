@@ -7,34 +7,24 @@ A guard whose absence nothing shows is either not needed, or the faults are too 
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-import faulthouse  # noqa: E402
+import faultdriver  # noqa: E402
+import mutants_more  # noqa: E402
+from faulthouse import FaultHouse  # noqa: E402
+from faultnode import Node  # noqa: E402
 from faultworld import Broken  # noqa: E402
+from mutants_more import patched  # noqa: E402
 
 from disbatch.core import dispatch, engine, fleet, lease, losses, sessions  # noqa: E402
 from disbatch.core.books import Books  # noqa: E402
 from disbatch.core.ledger import Ledger  # noqa: E402
 
 MOST_SEEDS = 20_000
-
-
-@contextmanager
-def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    """Attributes of classes and modules, changed for a while."""
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    for owner, name, value in changes:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
 
 
 def no_lease_check() -> Any:
@@ -71,12 +61,13 @@ class _LateLease(lease.Lease):
 def no_guard_deadline() -> Any:
     """The guard does not know the deadline, and no node is swept at the end of a lease."""
     return patched(
-        (faulthouse.Node, "_rings", lambda self, at: None), (faulthouse.DriverLife, "_sweep", _no_sweep)
+        (Node, "_rings", lambda self, at: None),
+        (faultdriver, "_CARRIERS", {**faultdriver._CARRIERS, faultdriver.Sweep: _no_sweep}),
     )
 
 
 def _no_sweep(self: Any, effect: Any) -> None:
-    self.world.later(0.1, lambda: self.happens(faulthouse.Swept(effect.sid, False)))
+    self.world.later(0.1, lambda: self.happens(faultdriver.Swept(effect.sid, False, effect.rank)))
 
 
 def no_sweep() -> Any:
@@ -283,6 +274,7 @@ MUTANTS: list[Callable[[], Any]] = [
     recall_gives_all,
     barrier_not_counted,
     lost_sessions_heard,
+    *mutants_more.MUTANTS,
 ]
 
 
@@ -291,7 +283,7 @@ def seeds_needed(mutant: Callable[[], Any], most: int) -> tuple[int, str] | None
     with mutant():
         for seed in range(most):
             try:
-                faulthouse.FaultHouse(seed).run()
+                FaultHouse(seed).run()
             except Broken as found:
                 return seed + 1, str(found).partition(" s: ")[2]
             except Exception as found:

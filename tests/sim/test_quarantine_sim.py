@@ -1,11 +1,10 @@
 """Engines that are set aside while everything else fails, too: no rule of the simulated world is broken, and each run ends."""
 
 import random
-from functools import partial
 
-import faulthouse
 import pytest
 from faulthouse import FaultHouse
+from faultplan import Plan
 
 from disbatch.core.engine_events import Job
 from disbatch.core.quarantine import Quarantine
@@ -30,14 +29,20 @@ def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         given.append(case.engine.aside)
 
     monkeypatch.setattr(Quarantine, "_judge", judged)
-    monkeypatch.setattr(faulthouse.Plan, "code", code)
+    monkeypatch.setattr(Plan, "code", code)
     return given
+
+
+def set_limit(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all runs: a driver takes its settings from the plan, of which this is one."""
+    monkeypatch.setattr(
+        Plan, "quarantine", property(lambda self: limit, lambda self, value: None), raising=False
+    )
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_engines_that_are_set_aside(limit: int, verdicts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = partial(faulthouse.DriverConfig, quarantine=limit)
-    monkeypatch.setattr(faulthouse, "DriverConfig", config)
+    set_limit(limit, monkeypatch)
     for seed in range(30):
         FaultHouse(seed).run()
     assert {"", "bad"} <= set(verdicts)
@@ -47,5 +52,5 @@ def test_engines_that_are_set_aside(limit: int, verdicts: list[str], monkeypatch
 def test_failures_that_were_forgotten_with_a_session(
     seed: int, verdicts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faulthouse, "DriverConfig", partial(faulthouse.DriverConfig, quarantine=2))
+    set_limit(2, monkeypatch)
     FaultHouse(seed).run()

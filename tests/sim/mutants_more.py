@@ -1,0 +1,151 @@
+"""Guards to take away, continued from mutants.py: of a driver that takes over, of what was found once, of limits and files."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from faultdisk import StatusFile
+from faultsite import Site
+
+from disbatch.core import fleet, losses, sessions, takeover
+from disbatch.core.ledger import Ledger
+
+
+@contextmanager
+def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Attributes of classes and modules, changed for a while."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def no_hold_at_takeover() -> Any:
+    """What no engine claims is handed out at once by a driver that takes over."""
+
+    def look(self: takeover.Takeover, now: Any, engines: Any) -> Any:
+        asked = _LOOK(self, now, engines)
+        self.active = False
+        return asked
+
+    return patched((takeover.Takeover, "look", look))
+
+
+_LOOK = takeover.Takeover.look
+
+
+def no_claims() -> Any:
+    """What engines hold of the driver before counts for nothing."""
+    return patched((takeover.Takeover, "claim", lambda self, engine, held: None))
+
+
+def no_claims_ahead() -> Any:
+    """Nor does what they hold of the part of the list that is not read yet."""
+    return patched((takeover.Takeover, "take", lambda self, task: None))
+
+
+def late_claims_taken() -> Any:
+    """An engine that says hello after the time of claims is taken in with what it holds."""
+
+    def hello(self: sessions.Sessions, now: Any, message: Any) -> None:
+        active, self._books.takeover.active = self._books.takeover.active, True
+        _HELLO(self, now, message)
+        self._books.takeover.active = active
+
+    return patched((sessions.Sessions, "_hello", hello))
+
+
+_HELLO = sessions.Sessions._hello
+
+
+def silent_engines_not_swept() -> Any:
+    """An engine that has said nothing in the time of claims is held as gone."""
+
+    def look(self: takeover.Takeover, now: Any, engines: Any) -> Any:
+        _LOOK(self, now, engines)
+        self._to_sweep.clear()
+        self.active = self.active and now.mono_s < self._until
+        return []
+
+    return patched((takeover.Takeover, "look", look))
+
+
+def context_not_asked() -> Any:
+    """A context that comes back is taken to have left nothing of the engines that are gone."""
+    return patched((Site, "clean", lambda self: True))
+
+
+def early_reports_taken() -> Any:
+    """Reports of tasks that a driver which takes over has not read yet are taken at once."""
+    return patched((takeover.Takeover, "early", lambda self, reports: False))
+
+
+def torn_line_written_on() -> Any:
+    """A driver that takes over writes on behind the line that was torn."""
+
+    def init(self: StatusFile, world: Any, earlier: bytes, text: bytes) -> None:
+        _STATUS(self, world, earlier, text)
+        self.text = bytearray(text)
+
+    return patched((StatusFile, "__init__", init))
+
+
+_STATUS = StatusFile.__init__
+
+
+def limit_not_charged() -> Any:
+    """A task counts against its context's limit when it has ended, not when it is handed out."""
+    left = property(lambda self: self.task_limit - self.finished if self.task_limit else fleet.NO_LIMIT)
+    return patched((fleet.Context, "left", left))
+
+
+def check_not_counted() -> Any:
+    """A BARRIER CHECK opens whatever has failed before it."""
+
+    def finish(self: Ledger, entry: Any, *, failed: bool) -> None:
+        _FINISH(self, entry, failed=failed)
+        self.age_failed = 0
+
+    return patched((Ledger, "finish", finish))
+
+
+_FINISH = Ledger.finish
+
+
+def kept_is_asked_again() -> Any:
+    """What an engine was asked to give back, and has kept, is asked back once more."""
+    return patched((fleet.Engine, "kept", property(lambda self: set(), lambda self, value: None)))
+
+
+def starts_beside_what_may_run() -> Any:
+    """Another engine is started on a node where tasks of the one before may still run."""
+
+    def launch_again(self: losses.Losses, now: Any) -> None:
+        lingering, self._lingering = self._lingering, {}
+        _LAUNCH(self, now)
+        self._lingering = lingering
+
+    return patched((losses.Losses, "_launch_again", launch_again))
+
+
+_LAUNCH = losses.Losses._launch_again
+
+
+MUTANTS: list[Callable[[], Any]] = [
+    no_hold_at_takeover,
+    no_claims,
+    no_claims_ahead,
+    late_claims_taken,
+    silent_engines_not_swept,
+    context_not_asked,
+    early_reports_taken,
+    torn_line_written_on,
+    limit_not_charged,
+    check_not_counted,
+    kept_is_asked_again,
+    starts_beside_what_may_run,
+]
