@@ -11,6 +11,8 @@ ones still make the mean; what waited was then started seconds after its success
 from collections import deque
 from math import exp
 
+from disbatch.core.messages import REPORT_S
+
 AHEAD_S = (
     0.05  # work held ahead: longer makes mixed durations wait beside free slots, shorter lets slots run dry
 )
@@ -23,6 +25,7 @@ WINDOW_S = 0.25  # over which the pace is taken: several reports, and short enou
 class Ahead:
     def __init__(self, slots: int) -> None:
         self._slots = slots
+        self.every_s = REPORT_S  # between reports, as the driver wants it
         self._begun_at: float | None = None  # when the first task was started
         self._ended = 0.0  # tasks, older ones counting less and less
         self._ended_at = 0.0  # when that was brought up to date
@@ -36,14 +39,29 @@ class Ahead:
         slots = self._slots
         if not self._pace or self._still:
             return slots
-        ahead = min(AHEAD_MAX, int(AHEAD_S * self._pace))
+        ahead = min(AHEAD_MAX, int(self._ahead_s * self._pace))
         # tasks that take as long as each other end together: each slot then has its next one at hand
         return slots + (max(ahead, slots) if self._per_task_s < ONE_AHEAD_S else ahead)
 
     @property
     def patience_s(self) -> float:
         """How long tasks may wait behind running ones before they are given back."""
-        return max(STILL_S, 1.5 * self._per_task_s) if self._pace else STILL_S
+        return max(1.2 * self._ahead_s, 1.5 * self._per_task_s) if self._pace else STILL_S
+
+    def enough(self, waiting: int) -> bool:
+        """Whether the slots stay busy while reports gather, with so many tasks at hand."""
+        if self.every_s <= REPORT_S:
+            return waiting >= self._slots
+        return waiting > AHEAD_S * self._pace
+
+    @property
+    def _ahead_s(self) -> float:
+        """Where reports are to come less often, a driver has many engines: what is at hand lasts until the next."""
+        return max(AHEAD_S, 1.25 * self.every_s) if self.every_s > REPORT_S else AHEAD_S
+
+    @property
+    def _window_s(self) -> float:
+        return max(WINDOW_S, self.every_s)
 
     @property
     def _per_task_s(self) -> float:
@@ -70,7 +88,8 @@ class Ahead:
         self._age(now)
         self._ended += tasks
         assert self._begun_at is not None
-        seen_s = WINDOW_S * (1.0 - exp(-max(now - self._begun_at, 1e-3) / WINDOW_S))
+        window_s = self._window_s
+        seen_s = window_s * (1.0 - exp(-max(now - self._begun_at, 1e-3) / window_s))
         self._pace = self._ended / seen_s
         self._still = False
 
@@ -86,5 +105,5 @@ class Ahead:
         self._waiting.clear()
 
     def _age(self, now: float) -> None:
-        self._ended *= exp(-(now - self._ended_at) / WINDOW_S)
+        self._ended *= exp(-(now - self._ended_at) / self._window_s)
         self._ended_at = now

@@ -87,7 +87,7 @@ class Dispatcher:
         handed: list[Handed] = []
         size = 0
         while len(handed) < count and size < BATCH_BYTES:
-            if self._ledger.ready[0].attempt and len(engine.held) >= engine.slots:
+            if self._ledger.ready.first().attempt and len(engine.held) >= engine.slots:
                 break  # it has come back before: it is not to wait behind others once more
             entry = self._ledger.assign(engine.sid, now_s)
             task = entry.task
@@ -122,4 +122,4 @@ class Dispatcher:
         if recall:
             engine.recall_seq = engine.seq
         ids = (self._did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)
-        return Down(*ids, tasks, recall, said_now, setup)
+        return Down(*ids, tasks, recall, said_now, setup, self._fleet.every_s)

@@ -35,7 +35,6 @@ from disbatch.core.lease import GUARD_AFTER_S, TELL_GUARD_S, Lease
 from disbatch.core.messages import NO_MEANS, Held, Hello, Means, Report, Setup, StopMode, Up
 from disbatch.core.model import Outcome
 
-REPORT_S = 0.04  # short tasks: reports are sent this often, so that one message carries many
 TERM_CODES = (-15, 143)  # of a bash that TERM has ended, or whose command it has
 TERM_DOUBT_S = 0.1  # schedulers signal everything of a job within 20 ms; so long such an end is not reported
 
@@ -166,6 +165,7 @@ class EngineCore:
             self._lose("the driver's answer came after the end of the lease")
             return
         self._set_deadline(now)
+        self._ahead.every_s = message.every_s
         while self._reports and self._reports[0].n <= message.ack:
             self._reports.popleft()
         self._acked = max(self._acked, message.ack)
@@ -377,8 +377,8 @@ class EngineCore:
             return
         if self._n > self._sent:
             # with enough held ahead the slots stay busy while reports gather
-            if len(self._queue) >= self.config.slots:
-                self._effects.append(SetTimer("report", REPORT_S))
+            if self._ahead.enough(len(self._queue)):
+                self._effects.append(SetTimer("report", self._ahead.every_s))
             else:
                 self._tell(now)
         elif self.demand != self._demand_sent:

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Literal
 
 from disbatch.core.errors import IllegalMoveError
-from disbatch.core.messages import NO_MEANS, Hello, StopMode, Vitals
+from disbatch.core.messages import NO_MEANS, REPORT_S, Hello, StopMode, Vitals
 
 
 class EngineState(Enum):
@@ -27,6 +27,9 @@ GONE = (EngineState.STOPPED, EngineState.LOST)
 
 
 NO_LIMIT = 1 << 60
+# What a message costs a driver is four times what a task in it does (benchmarks/scale.py): a thousand engines that
+# report each task by itself are more than one can take, and nobody looks at results more often than this.
+REPORTS_PER_S = 1000.0
 Aside = Literal[
     "", "trial", "bad"
 ]  # gets no more tasks: until it is known, or as it is known, what its node does to them
@@ -303,6 +306,11 @@ class Fleet:
         self._look()
         found = [self.engines[rank] for rank in sorted(self._rooms)]
         return [e for e in found if e.room > 0]
+
+    @property
+    def every_s(self) -> float:
+        """How often an engine is to report, as long as its slots have work at hand."""
+        return max(REPORT_S, round(len(self._alive) / REPORTS_PER_S, 3))
 
     @property
     def busy(self) -> int:

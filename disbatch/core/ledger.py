@@ -4,12 +4,12 @@ Only tasks in flight have an entry, so that memory is bounded by what engines ho
 What waits behind a barrier has not been read from the task list yet and needs no state here.
 """
 
-from collections import deque
 from enum import Enum
 
 from disbatch.core.errors import IllegalMoveError
 from disbatch.core.messages import Held
 from disbatch.core.model import Task
+from disbatch.core.readyqueue import ReadyQueue
 
 
 class TaskState(Enum):
@@ -60,7 +60,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
-        self.ready: deque[Entry] = deque()
+        self.ready = ReadyQueue()
         self.withheld = 0  # tasks in that state
         self.done = 0
         self.failed = 0
@@ -133,14 +133,7 @@ class Ledger:
         self.withheld -= entry.state is TaskState.WITHHELD
         move(entry, TaskState.READY)
         entry.engine = None
-        task_id = entry.task.task_id
-        # all that was handed out before is older than what was not: its place is near the front
-        place = 0
-        for waiting in self.ready:
-            if waiting.task.task_id > task_id:
-                break
-            place += 1
-        self.ready.insert(place, entry)
+        self.ready.put_back(entry)
 
     def withhold(self, entry: Entry) -> None:
         """It has failed, and it is not known yet whether that is final."""

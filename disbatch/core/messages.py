@@ -12,6 +12,7 @@ from disbatch.core.errors import PeerError
 from disbatch.core.model import Outcome
 
 VERSION = 2
+REPORT_S = 0.04  # short tasks: reports are sent this often, so that one message carries many
 NOTE_CHARS = 300  # of a note to the user
 ReportKind = Literal["T", "A", "Z"]  # a task, a per-engine START, a per-engine STOP
 StopMode = Literal["", "finish", "kill", "abort"]
@@ -131,6 +132,7 @@ class Down(NamedTuple):
     recall: tuple[Held, ...] = ()
     stop: StopMode = ""
     setup: Setup | None = None
+    every_s: float = REPORT_S  # between reports, as long as no slot would run dry
 
 
 class Die(NamedTuple):
@@ -150,7 +152,21 @@ def encode(message: Message) -> bytes:
     if isinstance(m, Down):
         tasks = [(h[0], h[1], h[2], h[3], _text(h[4])) for h in m.tasks]
         setup = m.setup and [[(c[0], c[1], _text(c[2])) for c in commands] for commands in m.setup]
-        body = ["D", VERSION, m.did, m.sid, m.ep, m.seq, m.ack, m.echo, tasks, m.recall, m.stop, setup]
+        body = [
+            "D",
+            VERSION,
+            m.did,
+            m.sid,
+            m.ep,
+            m.seq,
+            m.ack,
+            m.echo,
+            tasks,
+            m.recall,
+            m.stop,
+            setup,
+            m.every_s,
+        ]
     elif isinstance(m, Up):
         said = (m.reports, m.demand, m.returned, m.bye, m.answers, m.vitals, m.note)
         body = ["U", VERSION, m.sid, m.ep, m.n_hi, m.t, *said]
@@ -218,7 +234,7 @@ def _up(b: list[Any]) -> Up:
 
 
 def _down(b: list[Any]) -> Down:
-    did, sid, ep, seq, ack, echo, tasks, recall, stop, setup = b
+    did, sid, ep, seq, ack, echo, tasks, recall, stop, setup, every_s = b
     if stop not in ("", "finish", "kill", "abort"):
         raise ValueError(f"unknown stop {stop!r}")
     handed = tuple([Handed(_int(i), _int(a), _int(line), _int(r), _bytes(c)) for i, a, line, r, c in tasks])
@@ -229,7 +245,17 @@ def _down(b: list[Any]) -> Down:
         )
         ready = Setup(tuple(starts), tuple(stops))
     return Down(
-        str(did), str(sid), int(ep), int(seq), int(ack), float(echo), handed, _held(recall), stop, ready
+        str(did),
+        str(sid),
+        int(ep),
+        int(seq),
+        int(ack),
+        float(echo),
+        handed,
+        _held(recall),
+        stop,
+        ready,
+        float(every_s),
     )
 
 
