@@ -124,6 +124,10 @@ class Sessions:
                 self._outbox.say(notices.few_gpus(engine.node, hello.means.gpus, slots), level="warning")
         if not before[0]:
             self._take_over(engine, hello)
+            if 0 < engine.context.task_limit <= engine.context.finished:
+                self._run.limit_reached(
+                    engine.context
+                )  # it was lost, or had not come yet, when the others were told
         self._take_reports(now, engine, hello.reports)
         # Resync: what it should hold and does not was lost on the way down
         held = set(hello.held) | self._books.takeover.kept(engine)
@@ -146,8 +150,6 @@ class Sessions:
             engine.context.finished += before
             engine.context.charged += before
             self._books.takeover.claim(engine, (*hello.held, *reported))
-            if 0 < engine.context.task_limit <= engine.context.finished:
-                self._run.limit_reached(engine.context)
 
     def take_due(self, now: Instant) -> None:
         """Reports that had to wait until the list was read so far."""

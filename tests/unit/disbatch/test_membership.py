@@ -5,8 +5,9 @@ from disbatch_builders import Driver, task
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disbatch.core.driver_events import ContextLost, ContextOpened, Ending, JoinCame, Reply, SignalCame
+from disbatch.core.driver_events import ContextLost, ContextOpened, Ending, JoinCame, Reply, SignalCame, Tick
 from disbatch.core.errors import PeerError
+from disbatch.core.fleet import EngineState
 from disbatch.core.joining import (
     Answer,
     Join,
@@ -20,6 +21,7 @@ from disbatch.core.joining import (
     decode_joining,
     encode_joining,
 )
+from disbatch.core.losses import LossPolicy
 
 
 def join(
@@ -141,6 +143,25 @@ def test_a_context_gets_no_more_than_its_limit_and_ends_with_it() -> None:
     assert d.stops(0) == ["finish"] and "has run its 3 tasks (-C) and ends" in d.texts()
     d.up(0, demand=0, bye="stopped")
     assert d.over is not None and d.over.ending is Ending.NO_ENGINE
+
+
+def test_an_engine_that_comes_back_after_its_context_has_reached_its_limit_is_told_to_end() -> None:
+    """Else it holds no task and gets none, and a run without another engine waits for ever."""
+    d = Driver(losses=LossPolicy(lease_s=10.0))
+    d.happens(ContextOpened("SSH0", 1))
+    d.engine(1)
+    d.lists(task(0), task(1))
+    d.engine(0)
+    for _ in range(12):
+        d.now_s += 1.0
+        d.up(1, demand=1)
+        d.happens(Tick())
+    assert d.core.fleet.engines[0].state is EngineState.LOST
+    d.finishes(0, rank=1, demand=1)
+    assert d.stops(1) == ["finish"]
+    d.hello(0, demand=1, sid="sid0.1", ep=2)
+    assert d.core.fleet.engines[0].stop == "finish"
+    assert [m.stop for m in d.sent if m.sid == "sid0.1"] == ["finish"]
 
 
 def test_what_a_limited_context_cannot_take_goes_to_the_other_at_once() -> None:
