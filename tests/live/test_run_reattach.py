@@ -11,7 +11,7 @@ from disbatch_runs import Bench, Run, wait_until
 SCRIPT = ["./run_dbUtil.sh"]
 # what a task has done is seen by its files: how often it was begun, and by which process
 TASK = "echo $$ >> $DISBATCH_TASKID.begun; until [ -e go$((DISBATCH_TASKID / 4)) ]; do sleep 0.02; done; exit $((DISBATCH_TASKID % 3))"
-COMMAND = ("-S", "--reattach", "-p", "run", "--lease", "8")
+COMMAND = ("-S", "--reattach", "-p", "run")
 
 
 def begin(bench: Bench, tasks: str, *arguments: str) -> Run:
@@ -20,13 +20,13 @@ def begin(bench: Bench, tasks: str, *arguments: str) -> Run:
     return run
 
 
-def again(bench: Bench) -> Run:
-    return bench.start(*COMMAND, "Tasks")
+def again(bench: Bench, *arguments: str) -> Run:
+    return bench.start(*COMMAND, *arguments, "Tasks")
 
 
-def took_over(bench: Bench) -> Run:
+def took_over(bench: Bench, *arguments: str) -> Run:
     """The same command, when it has begun to serve."""
-    run = again(bench)
+    run = again(bench, *arguments)
     run.until(
         lambda: "going on with the run" in run.err() and "waiting for machines" in run.err(), "it has begun"
     )
@@ -49,8 +49,7 @@ def test_running_tasks_run_on_and_results_that_waited_are_recorded(bench: Bench)
     first, second = join(bench, "-s", "localhost:2"), join(bench, "-s", "localhost:2", "-l", "mine")
     run.until(lambda: len(begun(bench)) == 4, "all slots are busy")
     pids = begun(bench)
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     with open(bench.path / "run_status.txt", "ab") as status:
         status.write(b" O  \t11\t12\t-1\tnode")  # what a death in the middle of a write leaves
     first.until(lambda: "waiting for another one" in first.err(), "a context has noticed")
@@ -75,8 +74,7 @@ def test_what_runs_is_never_given_out_twice_and_ends_with_the_new_driver(bench: 
     run = begin(bench, f"{TASK}\n" * 8)
     pool = join(bench, "-s", "localhost:4")
     run.until(lambda: len(begun(bench)) == 4, "all slots are busy")
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     new = took_over(bench)
     other = join(bench, "-s", "localhost:4")
     new.until(lambda: "is back with 1 engine" in new.err(), "the context is back")
@@ -96,8 +94,7 @@ def test_barriers_and_engine_commands_are_not_repeated(bench: Bench) -> None:
     run = begin(bench, head + f"{TASK}\n" * 2 + "#DISBATCH BARRIER CHECK\ntrue\n")
     pool = join(bench, "-s", "localhost:2")
     run.until(lambda: len(begun(bench)) == 2, "the first barrier was met")
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     new = took_over(bench)
     new.until(lambda: "is back" in new.err(), "the context is back")
     bench.file("go0", "")
@@ -111,16 +108,15 @@ def test_barriers_and_engine_commands_are_not_repeated(bench: Bench) -> None:
 
 
 def test_engines_of_a_dead_context_are_not_waited_for_longer_than_the_lease(bench: Bench) -> None:
-    run = begin(bench, f"{TASK}\n" * 4)
+    run = begin(bench, f"{TASK}\n" * 4, "--lease", "6")
     pool = join(bench, "-s", "localhost:2")
     run.until(lambda: len(begun(bench)) == 2, "all slots are busy")
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     pool.process.kill()
     pool.process.wait()
     wait_until(lambda: not bench.task_pids(), "engines end with whoever started them")
     bench.file("go0", "")
-    new = took_over(bench)
+    new = took_over(bench, "--lease", "6")
     other = join(bench, "-s", "localhost:2")
     result = new.end(30)
     assert result.code == 0, result.err
@@ -147,8 +143,7 @@ def test_a_living_driver_is_not_replaced(bench: Bench) -> None:
 
 def test_another_list_or_two_drivers_at_once_are_refused(bench: Bench) -> None:
     run = begin(bench, "true\n")
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     bench.file("Tasks", "false\n")
     refused = again(bench).end()
     assert refused.code == 2 and "is not as it was" in refused.err and refused.err.count("\n") == 1
@@ -165,8 +160,7 @@ def test_another_list_or_two_drivers_at_once_are_refused(bench: Bench) -> None:
 def test_a_run_that_was_not_made_for_it_is_refused(bench: Bench) -> None:
     run = bench.start("-S", "-p", "run", tasks="true\n")
     run.until_exists("run_kvsinfo.txt")  # at its first moment it says who wrote it
-    run.process.kill()
-    run.process.wait()
+    run.kill()
     result = again(bench).end()
     assert result.code == 2 and "without --reattach" in result.err and "-r run_status.txt" in result.err
 
