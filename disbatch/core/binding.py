@@ -12,9 +12,10 @@ from typing import NamedTuple
 class BindRule(NamedTuple):
     """What a context knows of the CPUs of a node.
 
-    Binding does harm when somebody else works on the same CPUs: his processes and ours would crowd on some of them while
-    others idle, which the kernel would never allow. So slots are bound only when all CPUs that the engine may use
-    are its own: it was given as many as there are, or a batch system has confined it to what the job has.
+    Binding does harm when somebody else is bound to the same CPUs: his processes and ours would crowd on them while others
+    idle, which the kernel would never allow. On the nodes of a batch system that is so where it has given the job a part of the
+    node and has not confined it to that part: nothing is bound there. On a machine that was named by its user, whoever comes
+    second among runs is left to the kernel (`runtime.node`), and no slot takes more than it was given.
     """
 
     need: int  # CPUs that a task wants, at least; 0: nothing is to be bound
@@ -57,19 +58,17 @@ def make_plan(rule: BindRule, cpus: tuple[Cpu, ...], on_node: int, slots: int) -
         return Plan((), f"{slots} slots of {rule.need} need more than the {len(cpus)} CPUs")
     if slots == 1:
         return Plan((), "one slot has all CPUs")
-    if rule.confined:
-        own = len(cpus) < on_node or len(cpus) <= rule.owned
-    else:
-        own = cores <= rule.owned
-    if not own:
+    if rule.confined and len(cpus) == on_node and len(cpus) > rule.owned:
         return Plan((), f"only {rule.owned} of the {len(cpus)} CPUs belong to this run")
-    return Plan(_divide(cpus, slots, rule.need), "each slot has CPUs of its own")
+    whole = rule.confined or cores <= rule.owned
+    most = len(cpus) // slots if whole else rule.need
+    return Plan(_divide(cpus, slots, rule.need, most), "each slot has CPUs of its own")
 
 
-def _divide(cpus: tuple[Cpu, ...], slots: int, need: int) -> tuple[frozenset[int], ...]:
+def _divide(cpus: tuple[Cpu, ...], slots: int, need: int, most: int) -> tuple[frozenset[int], ...]:
     """The most generous share with which every slot has whole cores on one NUMA node; else whole cores; else CPUs."""
     units = _cores(cpus)
-    shares = range(len(cpus) // slots, need - 1, -1)
+    shares = range(most, need - 1, -1)
     for one_node in (True, False):
         for share in shares:
             found = _pack(units, slots, share, one_node=one_node)
@@ -77,7 +76,7 @@ def _divide(cpus: tuple[Cpu, ...], slots: int, need: int) -> tuple[frozenset[int
                 return found
     # more slots than cores: siblings stand side by side in this order, so that as few cores as can be are split
     row = [cpu for group in units.values() for core in group for cpu in core]
-    share = len(row) // slots
+    share = most
     return tuple(frozenset(row[i * share : (i + 1) * share]) for i in range(slots))
 
 

@@ -100,7 +100,7 @@ EIGHT = machine(1, 4, 2)
     [
         (BindRule(1, 8, False), 8, 4, True),  # all CPUs of the host
         (BindRule(1, 4, False), 8, 4, True),  # all its cores
-        (BindRule(1, 3, False), 8, 3, False),  # a part of the host: who knows who has the rest
+        (BindRule(1, 3, False), 8, 3, True),  # a part of the host
         (
             BindRule(1, 4, True),
             8,
@@ -120,7 +120,14 @@ def test_where_slots_are_bound(rule: BindRule, on_node: int, slots: int, binds: 
 
 def test_the_plan_says_what_it_is() -> None:
     assert str(make_plan(BindRule(1, 4, False), machine(1, 4), 4, 2)).endswith(": 0,1; 2,3")
-    assert "only 2 of the 8" in str(make_plan(BindRule(1, 2, False), EIGHT, 8, 2))
+    assert "only 4 of the 8" in str(make_plan(BindRule(1, 4, True), EIGHT, 8, 2))
+
+
+def test_a_part_of_a_host_is_not_exceeded() -> None:
+    """`-s host:2` on eight cores leaves six of them to others; all eight would be divided whole."""
+    assert str(make_plan(BindRule(1, 2, False), machine(1, 8), 8, 2)).endswith(": 0; 1")
+    assert str(make_plan(BindRule(2, 4, False), machine(1, 8), 8, 2)).endswith(": 0,1; 2,3")
+    assert str(make_plan(BindRule(1, 8, False), machine(1, 8), 8, 2)).endswith(": 0,1,2,3; 4,5,6,7")
 
 
 @pytest.mark.parametrize(
