@@ -21,13 +21,14 @@ from pathlib import Path
 
 from measure import bash_cpu_s, cpu_s
 
-from disbatch.core.engine import EngineConfig, EngineCore
+from disbatch.core.engine import EngineCore
 from disbatch.core.engine_events import DownCame, Ended, Leave, SetTimer, Spawn, Tell, Tick, TimerRang
 from disbatch.core.joining import Join, SignedIn, Welcome, decode_joining, encode_joining
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.membership import CONTEXT_KEY
 from disbatch.core.messages import Down, Up
 from disbatch.core.model import Outcome
+from disbatch.core.phases import EngineConfig
 from disbatch.runtime.bus import JSON, down_key, from_value, join_key, to_value, up_key
 from disbatch.runtime.control import connect, read_facts
 from disbatch.runtime.facts import RunFacts

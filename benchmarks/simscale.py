@@ -35,13 +35,14 @@ from disbatch.core.driver_events import (
     Tick,
     Written,
 )
-from disbatch.core.engine import EngineConfig, EngineCore
+from disbatch.core.engine import EngineCore
 from disbatch.core.engine_events import DownCame, Ended, Job, Leave, SetTimer, Spawn, Tell, TimerRang
 from disbatch.core.engine_events import Tick as Beat
 from disbatch.core.lease import heartbeat_s, tick_s
 from disbatch.core.losses import LossPolicy
 from disbatch.core.messages import Down, Hello, Up
 from disbatch.core.model import Outcome, Task
+from disbatch.core.phases import EngineConfig
 
 LEASE_S = 300.0
 DELAY_S = 0.001  # of a message, each way

@@ -6,8 +6,6 @@ Pure: `handle(now, event)` returns effects; `now` is seconds of a clock that nob
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
 from disbatch.core.ahead import Ahead
 from disbatch.core.engine_events import (
@@ -32,43 +30,12 @@ from disbatch.core.engine_events import (
 )
 from disbatch.core.errors import IllegalMoveError
 from disbatch.core.lease import GUARD_AFTER_S, TELL_GUARD_S, Lease
-from disbatch.core.messages import NO_MEANS, Held, Hello, Means, Report, Setup, StopMode, Up
+from disbatch.core.messages import Held, Hello, Report, Setup, StopMode, Up
 from disbatch.core.model import Outcome
+from disbatch.core.phases import ALLOWED_MOVES, EngineConfig, Phase
 
 TERM_CODES = (-15, 143)  # of a bash that TERM has ended, or whose command it has
 TERM_DOUBT_S = 0.1  # schedulers signal everything of a job within 20 ms; so long such an end is not reported
-
-
-class Phase(Enum):
-    JOINING = "signed in, per-engine commands not known"
-    SETTING_UP = "runs the START commands"
-    WORKING = "takes tasks"
-    ENDING = "waits for what runs, takes nothing"
-    CLEANING = "runs the STOP commands"
-    LEAVING = "waits until its last reports are acknowledged"
-    GONE = "has said good-bye"
-
-
-ALLOWED_MOVES = {
-    Phase.JOINING: {Phase.SETTING_UP, Phase.WORKING, Phase.ENDING},
-    Phase.SETTING_UP: {Phase.WORKING, Phase.ENDING},
-    Phase.WORKING: {Phase.ENDING},
-    Phase.ENDING: {Phase.CLEANING, Phase.LEAVING},
-    Phase.CLEANING: {Phase.LEAVING},
-    Phase.LEAVING: {Phase.GONE},
-    Phase.GONE: set(),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    sid: str
-    rank: int
-    node: str
-    slots: int
-    grace_s: float  # between TERM and KILL, and for STOP commands of a run that is being killed
-    means: Means = NO_MEANS
-    lease_s: float = 300.0  # how long it may go on without an answer of the driver
 
 
 class EngineCore:

@@ -91,6 +91,7 @@ class Context:
         self._remains = Remains(facts, settings, self._specs, self._swept)
         self._signed_in: set[int] = set()
         self._signals = 0
+        self._hard = False  # what runs is to be stopped as well
         self._away = False  # from any driver
         self._loop = asyncio.get_running_loop()
         self._all_gone = asyncio.Event()
@@ -186,6 +187,8 @@ class Context:
             else:
                 self._away = False
                 self._say(f"context {self._label} is back in the run", "note")
+                if self._signals:  # what the driver before was told, or could not be
+                    self._order(hard=self._hard)
                 return True
 
     async def close(self) -> None:
@@ -280,7 +283,7 @@ class Context:
     def _signalled(self, signum: int) -> None:
         """Ctrl-C once: what runs may finish; again, or TERM: it is stopped."""
         self._signals += 1
-        hard = signum != signal.SIGINT or self._signals > 1
+        hard = self._hard = self._hard or signum != signal.SIGINT or self._signals > 1
         if self._signals > 2:
             self._all_gone.set()
             return

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from disbatch.core.binding import BindRule
-from disbatch.core.engine import EngineConfig, EngineCore
+from disbatch.core.engine import EngineCore
 from disbatch.core.engine_events import (
     NO_SLOT,
     Deadline,
@@ -39,6 +39,7 @@ from disbatch.core.engine_events import (
 from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.messages import Die, Down, Hello, Up
+from disbatch.core.phases import EngineConfig
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.facts import RunFacts

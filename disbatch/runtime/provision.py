@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from disbatch.core.binding import BindRule
-from disbatch.core.engine import EngineConfig
 from disbatch.core.errors import MachineError
 from disbatch.core.gpus import VARIABLES, divide
 from disbatch.core.messages import Means
+from disbatch.core.phases import EngineConfig
 from disbatch.runtime.node import CpuClaim, memory_kib
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from disbatch.core.binding import BindRule
-from disbatch.core.engine import EngineConfig
+from disbatch.core.phases import EngineConfig
 from disbatch.runtime.engine import EngineStart, engine_process
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import run_guarded

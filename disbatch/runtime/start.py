@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from disbatch.contexts.retirement import driver_node
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import ContextOpened, Ending
-from disbatch.core.engine import EngineConfig
 from disbatch.core.errors import MachineError
 from disbatch.core.failures import FailureGroup
 from disbatch.core.model import NodeSpec
+from disbatch.core.phases import EngineConfig
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
 from disbatch.core.takeover import Inheritance

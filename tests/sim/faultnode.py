@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from faultsite import Site
 from faultworld import EPOCH_S, Process, World
 
-from disbatch.core.engine import EngineConfig, EngineCore
+from disbatch.core.engine import EngineCore
 from disbatch.core.engine_events import (
     Deadline,
     DieCame,
@@ -30,6 +30,7 @@ from disbatch.core.engine_events import Event as EngineEvent
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.messages import Die, Down, Hello, Up
 from disbatch.core.model import Outcome
+from disbatch.core.phases import EngineConfig
 
 if TYPE_CHECKING:
     from faulthouse import DriverLife

@@ -30,7 +30,7 @@ from disbatch.core.driver_events import (
     Written,
 )
 from disbatch.core.driver_events import Event as DriverEvent
-from disbatch.core.engine import EngineConfig, EngineCore
+from disbatch.core.engine import EngineCore
 from disbatch.core.engine_events import (
     NO_SLOT,
     DownCame,
@@ -47,6 +47,7 @@ from disbatch.core.engine_events import (
 from disbatch.core.engine_events import Event as EngineEvent
 from disbatch.core.messages import Down, Hello, Up, decode, encode
 from disbatch.core.model import Barrier, Item, Outcome, Task
+from disbatch.core.phases import EngineConfig
 from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord
 from disbatch.core.taskfile import TaskStream

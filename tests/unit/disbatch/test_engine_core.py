@@ -6,13 +6,7 @@ import pytest
 from disbatch_builders import outcome
 
 from disbatch.core.ahead import STILL_S
-from disbatch.core.engine import (
-    ALLOWED_MOVES,
-    TERM_DOUBT_S,
-    EngineConfig,
-    EngineCore,
-    Phase,
-)
+from disbatch.core.engine import TERM_DOUBT_S, EngineCore
 from disbatch.core.engine_events import (
     NO_SLOT,
     DownCame,
@@ -30,6 +24,7 @@ from disbatch.core.engine_events import (
 )
 from disbatch.core.errors import IllegalMoveError
 from disbatch.core.messages import Down, EngineCommand, Handed, Setup, StopMode, Up
+from disbatch.core.phases import ALLOWED_MOVES, EngineConfig, Phase
 
 NO_SETUP = Setup((), ())
 

@@ -2,7 +2,6 @@
 
 from test_engine_core import Engine
 
-from disbatch.core.engine import Phase
 from disbatch.core.engine_events import (
     Deadline,
     DieCame,
@@ -16,6 +15,7 @@ from disbatch.core.engine_events import (
 )
 from disbatch.core.lease import GUARD_AFTER_S, Lease, margin_s
 from disbatch.core.messages import Die, Down, Handed, Setup
+from disbatch.core.phases import Phase
 
 LEASE_S = 300.0
 LASTS_S = LEASE_S - margin_s(LEASE_S)
