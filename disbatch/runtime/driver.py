@@ -47,6 +47,7 @@ from disbatch.core.driver_events import (
     Sweep,
 )
 from disbatch.core.errors import PeerError
+from disbatch.core.fleet import GONE
 from disbatch.core.joining import Answer, StopKind
 from disbatch.core.messages import Hello, Up
 from disbatch.core.model import Item
@@ -77,6 +78,7 @@ from kvsstcp.values import Value
 _LOG_LEVELS: dict[Level, int] = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
 SIGNAL_DOUBT_S = 0.2  # schedulers signal everything of a job within 20 ms
+BYE_S = 1.0  # for the last word of an engine that has ended
 CLOSE_S = 10.0  # for the last lines, once everything else is over
 
 
@@ -300,6 +302,14 @@ class DriverShell:
             self._feeder.feed()
 
     def _exited(self, rank: int, why: str) -> None:
+        """An engine that ended with 0 has said good-bye: by way of a server elsewhere that may come later than its end."""
+        left = self._launches.codes.get(rank) == 0 and self._core.fleet.engines[rank].state not in GONE
+        if left and not self._core.over:
+            self._loop.call_later(BYE_S, self._gone, rank, why)
+        else:
+            self._gone(rank, why)
+
+    def _gone(self, rank: int, why: str) -> None:
         self._happened(EngineExited(rank, why))
         if not self._core.over and not self._core.sessions.losses.starts_again(rank):
             code = self._launches.codes.get(rank, NOT_LAUNCHED)
