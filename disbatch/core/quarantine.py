@@ -214,7 +214,8 @@ class Quarantine:
         ledger = self._books.ledger
         for task_id, report in case.reports.items():
             entry = ledger.entries.get(task_id)
-            if entry is not None and ledger.take_back(entry):
+            # where others have used up the limit of its context (-C) meanwhile, the task runs elsewhere
+            if entry is not None and engine.context.left > 0 and ledger.take_back(entry):
                 engine.context.charged += 1
                 self._final(engine, entry, report)
 

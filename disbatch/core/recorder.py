@@ -61,9 +61,12 @@ class Recorder:
         return engine
 
     def nothing_to_write(self, engine: Engine) -> None:
-        """Reports came that needed no row: acknowledge all that no batch in flight stands before."""
-        if not any(waiting is engine for waiting, _, _ in self._waiting.values()):
+        """Reports came that needed no row: they are acknowledged with the batch in flight that they stand behind."""
+        last = max((batch for batch, waits in self._waiting.items() if waits[0] is engine), default=None)
+        if last is None:
             engine.acked = engine.seen
+        else:
+            self._waiting[last] = (engine, engine.seen, self._waiting[last][2])
         engine.ack_due = True
 
     def give_up(self) -> list[Engine]:

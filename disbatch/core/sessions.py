@@ -92,7 +92,9 @@ class Sessions:
     def _hello(self, now: Instant, hello: Hello) -> None:
         fleet = self._books.fleet
         known = fleet.engines.get(hello.rank) or self._from_before(hello)
-        if known is not None and known.sid not in ("", hello.sid) and not known.exited:
+        another = known is not None and known.sid not in ("", hello.sid)
+        # connections are counted through all sessions: an older one says hello late, and begins nothing
+        if known is not None and another and hello.ep > known.ep and not known.exited:
             self.losses.returned(now, known)
             if known.state is EngineState.LOST:
                 known = fleet.renew(known)
@@ -125,9 +127,8 @@ class Sessions:
         if not before[0]:
             self._take_over(engine, hello)
             if 0 < engine.context.task_limit <= engine.context.finished:
-                self._run.limit_reached(
-                    engine.context
-                )  # it was lost, or had not come yet, when the others were told
+                # it was lost, or had not come yet, when the others were told
+                self._run.limit_reached(engine.context)
         self._take_reports(now, engine, hello.reports)
         # Resync: what it should hold and does not was lost on the way down
         held = set(hello.held) | self._books.takeover.kept(engine)

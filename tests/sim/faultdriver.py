@@ -126,7 +126,7 @@ class DriverLife:
 
     def _back(self, site: Site) -> Callable[[], None]:
         def come() -> None:
-            if self.alive and site.nodes[0].driver is self and site.up and site.running:
+            if self.alive and site.nodes[0].driver is self and site.up:
                 clean = site.clean()
                 rows = tuple([(node.rank, node.name, node.slots, False) for node in site.running])
                 self.happens(JoinCame(Rejoin(site.cid, site.cid, site.limit, rows, "sim", clean)))
@@ -234,6 +234,8 @@ class DriverLife:
         site = self.nodes[rank].site
         if site is None:
             self.happens(EngineExited(rank, why))
+        elif site.up and not self.alive:
+            site.clean()  # nobody can order it
         elif site.up:
             self.happens(JoinCame(ProcessGone(site.cid, rank, why)))
             if not site.running:
@@ -305,6 +307,7 @@ class DriverLife:
             if node.cut_until > world.now or (fails and not node.nobody_watches):
                 if world.chance(0.3) and node.cut_until <= world.now:
                     node.swept()  # done, and the answer is lost
+                node.in_vain = True
                 world.later(
                     world.random.uniform(0.0, 2.0),
                     lambda: self.happens(Swept(effect.sid, False, effect.rank)),

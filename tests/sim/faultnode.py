@@ -83,6 +83,7 @@ class Node:
     ) -> None:
         self.world = world
         self.dirty = False  # its process ended, and not in order
+        self.in_vain = False  # a sweep has failed: the next may come too late
         self.site = site  # that has started it, where that was not the driver
         self.driver = driver
         self.rank = rank
@@ -118,7 +119,7 @@ class Node:
     @property
     def reachable(self) -> bool:
         """Whether somebody can have it swept."""
-        return self.cut_until <= self.world.now and self.context_up
+        return self.cut_until <= self.world.now and self.context_up and not self.in_vain
 
     @property
     def nobody_watches(self) -> bool:

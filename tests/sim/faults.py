@@ -40,7 +40,8 @@ def kill_both(house: "FaultHouse", node: "Node", seconds: float) -> None:
 
 
 def kill_launcher(house: "FaultHouse", node: "Node", seconds: float) -> None:
-    node.launcher_dies()
+    if not node.site or not node.nobody_watches:
+        node.launcher_dies()
 
 
 def kill_context(house: "FaultHouse", node: "Node", seconds: float) -> None:

@@ -42,4 +42,4 @@ class Site:
 
     def _sweeps(self, node: "Node") -> bool:
         must = node.nobody_watches
-        return node.reachable and (must or self.world.chance(0.7)) and node.swept()
+        return node.cut_until <= self.world.now and (must or self.world.chance(0.7)) and node.swept()

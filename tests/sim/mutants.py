@@ -199,9 +199,9 @@ _UP = engine.EngineCore._up
 def repeated_reports_taken() -> Any:
     """The number of a report is not looked at."""
 
-    def take(self: sessions.Sessions, who: Any, reports: Any) -> None:
+    def take(self: sessions.Sessions, now: Any, who: Any, reports: Any) -> None:
         seen, who.seen = who.seen, 0
-        _TAKE(self, who, reports)
+        _TAKE(self, now, who, reports)
         who.seen = max(seen, who.seen)
 
     return patched((sessions.Sessions, "_take_reports", take), (Ledger, "current", _of_task))

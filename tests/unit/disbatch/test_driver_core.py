@@ -730,3 +730,15 @@ def test_slots_are_those_of_engines_that_take_tasks() -> None:
     d.up(0, demand=0, bye="told to")
     d.happens(EngineExited(4, "exit code 9"))
     assert d.core.snapshot(1.0, None).slots == 2 + 4 + 8 + 32
+
+
+def test_a_report_that_needs_no_line_is_acknowledged_with_the_lines_before_it() -> None:
+    """Else its engine waits for that, and sends no more."""
+    d = Driver(writes=False)
+    d.engine(0, 2)
+    d.lists(task(0), task(1))
+    d.finishes(0)
+    d.finishes(1, attempt=7)
+    assert d.last_ack(0) == 0
+    d.write()
+    assert d.last_ack(0) == 2

@@ -3,7 +3,8 @@
 import pytest
 from disbatch_builders import Driver, task
 
-from disbatch.core.driver_events import Dismiss, Ending, LaunchAgain, Sweep, Swept, Tick
+from disbatch.core.driver_events import Dismiss, Ending, EngineLaunched, LaunchAgain, Sweep, Swept, Tick
+from disbatch.core.fleet import EngineState
 from disbatch.core.lease import margin_s
 from disbatch.core.losses import AGAIN_S, LossPolicy
 from disbatch.core.messages import Down
@@ -260,3 +261,15 @@ def test_no_engine_is_started_beside_what_may_still_run_on_its_node() -> None:
     d.happens(Swept("sid0", True))
     d.ticks(0.5)
     assert launches(d) == [(1, 0)]
+
+
+def test_a_late_hello_of_an_older_session_ends_no_newer_one() -> None:
+    """Else what runs there is held as killed, and is given to others."""
+    d = driver()
+    d.happens(EngineLaunched(0, "node0", 1, "SSH0", False))
+    d.hello(0, demand=1, sid="sid0.1", ep=3)
+    d.lists(task(0))
+    d.hello(0, demand=1, sid="sid0", ep=2)
+    engine = d.core.fleet.engines[0]
+    assert (engine.sid, engine.ep, engine.state) == ("sid0.1", 3, EngineState.RUNNING)
+    assert [*engine.held] == [0]
