@@ -1,15 +1,24 @@
-"""Failures grouped by exit code and last error line: three causes, not three thousand rows. Memory is bounded."""
+"""Failures grouped by exit code and last error line, numbers in it aside: three causes, not three thousand rows. Memory
+is bounded."""
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from disbatch.core.model import Outcome, Task
+from disbatch.core.status import SNIPPET_END
 
-MAX_GROUPS = 1000  # a command that prints a fresh number each time must not grow the driver; the rest is counted as one
+MAX_GROUPS = (
+    1000  # a command that prints a fresh word each time must not grow the driver; the rest is counted as one
+)
+OTHER = "(other messages)"
 MAX_RECENT = 50  # single failures kept for viewers, the newest
 _SHOWN_CHARS = 72
 _COMMAND_BYTES = 1000  # kept of a command; some are megabytes long
+_NUMBER = re.compile("[0-9]+")
+_GAP = "..."  # in a snippet, between its two ends
+_TAIL = SNIPPET_END + len(_GAP)
 
 
 class FailedTask(NamedTuple):
@@ -30,9 +39,10 @@ class FailedTask(NamedTuple):
 @dataclass(slots=True)
 class FailureGroup:
     returncode: int
-    last_line: str
+    last_line: str  # of the example
     count: int
     task_id: int  # one example
+    cause: str  # what the last lines of all of them have in common, as `cause_of` has it
 
 
 class FailureGroups:
@@ -50,14 +60,14 @@ class FailureGroups:
 
     def add(self, task_id: int, returncode: int, err_snippet: str) -> None:
         """Counts one failed task; `err_snippet` as in the status file."""
-        key = (returncode, last_line(err_snippet))
+        key = (returncode, cause_of(err_snippet))
         group = self._groups.get(key)
         if group is not None:
             group.count += 1
         elif len(self._groups) < MAX_GROUPS:
-            self._groups[key] = FailureGroup(*key, 1, task_id)
+            self._groups[key] = FailureGroup(returncode, last_line(err_snippet), 1, task_id, key[1])
         elif self._others is None:
-            self._others = FailureGroup(returncode, "(other messages)", 1, task_id)
+            self._others = FailureGroup(returncode, OTHER, 1, task_id, OTHER)
         else:
             self._others.count += 1
 
@@ -69,6 +79,35 @@ class FailureGroups:
 
 def last_line(snippet: str) -> str:
     """The last line with something on it, cut to what fits on a terminal."""
-    lines = [line.strip() for line in snippet.splitlines() if line.strip()]
-    text = "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else ""
+    return _cut(_whole_line(snippet))
+
+
+def cause_of(snippet: str) -> str:
+    """The last line, in which process ids, sample numbers and the like are all alike."""
+    return _cut(_NUMBER.sub("0", _fixed(_whole_line(snippet))))
+
+
+def _whole_line(snippet: str) -> str:
+    lines = [line.strip() for line in _joined(snippet).splitlines() if line.strip()]
+    return "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else ""
+
+
+def _joined(snippet: str) -> str:
+    """Without its gap where nothing is left out there: of what is no longer than two ends, both ends are all of it."""
+    data = snippet.encode("utf-8", "replace")
+    if data[SNIPPET_END:_TAIL] != _GAP.encode() or len(data) >= SNIPPET_END + _TAIL:
+        return snippet
+    return (data[:SNIPPET_END] + data[_TAIL:]).decode("utf-8", "replace")
+
+
+def _fixed(line: str) -> str:
+    """Of a line with a gap what doesn't move when numbers in it get longer: up to the first one, and from the last one on."""
+    head, gap, tail = line.partition(_GAP)
+    if not gap:
+        return line
+    first, last = _NUMBER.search(head), [*_NUMBER.finditer(tail)]
+    return (head[: first.end()] if first else head) + gap + (tail[last[-1].start() :] if last else tail)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else "…" + text[1 - _SHOWN_CHARS :]

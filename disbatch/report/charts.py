@@ -29,6 +29,7 @@ COMMAND_CHARS = 120
 BETWEEN_RUNS = 0.01  # of all their time
 SHORTEST_S = 0.0005  # what is written as 0.000
 WIDE_RANGE = 50  # largest to smallest: beyond it the axis is logarithmic
+NEARLY = 2  # largest to smallest: sizes up to it are compared with nothing
 _DURATION_TICKS = [m * 10.0**e for e in range(-3, 2) for m in (1, 2, 5)][:-2] + [
     20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 5 * 3600, 10 * 3600, 86400, 2 * 86400, 7 * 86400,
 ]  # fmt: skip
@@ -115,10 +116,12 @@ def histogram(
     words: Callable[[float], str],
     marks: Sequence[tuple[float, str]] = (),
     from_to: tuple[float, float] | None = None,
+    unit: float = 1.0,
 ) -> dict[str, Any] | None:
     """Counts of positive values in equal steps, of their logarithms where they differ much; one list a group.
 
-    `marks` are values to point out; those outside are left out. `from_to` makes the axis linear and at least that long.
+    `marks` are values to point out; those outside are left out. `from_to` makes the axis linear and at least that long;
+    such an axis has its ticks at round numbers of the `unit`.
     """
     if not any(groups):
         return None
@@ -133,7 +136,7 @@ def histogram(
         for value in group:
             cells[min(int((scale(value) - first) / step), HISTOGRAM_BINS - 1)] += 1
     if scale is _same:
-        shown = [low + (high - low) * part / 5 for part in range(6)] if high > low else [low]
+        shown = _even(low, high, unit) if high > low else [low]
     else:
         inside = [tick for tick in ticks if low <= tick <= high]
         shown = inside[:: math.ceil(len(inside) / _MAX_TICKS)] if inside else [low, high]
@@ -148,6 +151,14 @@ def histogram(
         "marks": [[scale(value), text] for value, text in marks if low <= value <= high],
         "words": [_short(words(tick)) for tick in shown],
     }
+
+
+def _even(low: float, high: float, unit: float) -> list[float]:
+    """Some three to six round numbers."""
+    least = (high - low) / 5
+    power = unit * 10.0 ** math.floor(math.log10(least / unit))
+    step = next(m * power for m in (1, 2, 5, 10, 20) if m * power >= least)
+    return [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _short(text: str) -> str:
@@ -187,9 +198,17 @@ def _usage(report: Report, usages: Sequence[UsageTable | None]) -> dict[str, Any
         rows = zip(usage.cpu, usage.elapsed, usage.cores, strict=True)
         shares.extend(100 * cpu / (took * cores) for cpu, took, cores in rows if took >= EFFICIENCY_FROM_S)
     return {
-        "memory": histogram([peaks], _SIZE_TICKS, lambda kib: size(1024 * kib), _memory_of_a_slot(report)),
+        "memory": _memory(peaks, _memory_of_a_slot(report)),
         "cpu": histogram([shares], [], lambda percent: f"{percent:.0f} %", from_to=(0.0, 100.0)),
     }
+
+
+def _memory(peaks: Sequence[float], marks: Sequence[tuple[float, str]]) -> dict[str, Any] | None:
+    """Sizes that are nearly the same are shown as that: from nothing on, rather than each by itself."""
+    alike = bool(peaks) and max(peaks) <= NEARLY * min(peaks)
+    whole = (0.0, max(peaks)) if alike else None
+    unit = 1024.0 ** math.floor(math.log(max(peaks), 1024)) if peaks else 1.0
+    return histogram([peaks], _SIZE_TICKS, lambda kib: size(1024 * kib), marks, whole, unit)
 
 
 def _memory_of_a_slot(report: Report) -> list[tuple[float, str]]:

@@ -7,7 +7,7 @@ from math import ceil
 from operator import itemgetter
 from typing import TypeVar
 
-from disbatch.core.failures import FailureGroups, last_line
+from disbatch.core.failures import OTHER, FailureGroups, last_line
 from disbatch.core.resume import Fate
 from disbatch.core.status import StatusRecord
 from disbatch.report.advice import advise, slot_advice
@@ -23,7 +23,7 @@ from disbatch.report.model import (
     TaskLine,
     Usage,
 )
-from disbatch.report.rows import OTHER, Kind, Rows
+from disbatch.report.rows import Kind, Rows
 from disbatch.report.times import RunTimes, natural, run_times
 from disbatch.report.usage import UsageTable
 
@@ -150,7 +150,7 @@ def _failures(rows: Rows, failed: Sequence[int], fetch: Fetch, how: HOW) -> list
         nodes.setdefault((code, reason), set()).add(rows.node[row])
     found = []
     for group in groups.largest():
-        code, reason, example = group.returncode, group.last_line, fetch(group.task_id)
+        code, reason, example = group.returncode, group.cause, fetch(group.task_id)
         mixed = reason == OTHER  # of many messages, none of which stands for the others
         message = reason if mixed else last_line(example.err_snippet)
         on = 0 if mixed else len(nodes[code, reason])

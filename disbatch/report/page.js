@@ -26,15 +26,16 @@
     return ticks;
   }
 
-  // The same unit along the whole axis.
+  // The same unit along the whole axis; none where there is a colon, as everywhere in the report.
   function tickWords(ticks) {
     const step = ticks.length > 1 ? ticks[1] - ticks[0] : 1, last = ticks[ticks.length - 1] || 0;
     if (step < 1) return ticks.map((t) => `${t.toFixed(Math.max(0, Math.ceil(-Math.log10(step))))} s`);
     if (last < 60) return ticks.map((t) => `${t} s`);
     const two = (n) => String(n).padStart(2, "0");
     return ticks.map((t) => {
-      const minutes = Math.floor(t / 60), seconds = step % 60 ? ":" + two(Math.round(t) % 60) : "";
-      return last < 3600 ? `${minutes}${seconds} min` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}${seconds} h`;
+      const hours = Math.floor(t / 3600), minutes = Math.floor(t / 60), seconds = ":" + two(Math.round(t) % 60);
+      if (last < 3600) return step % 60 ? minutes + seconds : `${minutes} min`;
+      return step % 3600 ? `${hours}:${two(minutes % 60)}${seconds}` : `${hours} h`;
     });
   }
 
@@ -47,7 +48,7 @@
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 44, r: 12, t: 8, b: 36 },
       font: { color: color("dim"), size: 12, family: getComputedStyle(document.body).fontFamily }, bargap: 0.08,
-      hoverlabel: { bgcolor: color("sheet"), font: { color: color("ink") } }, legend: { orientation: "h", y: 1.12, x: 0 },
+      hoverlabel: { bgcolor: color("sheet"), font: { color: color("ink") } }, legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 },
       xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, rangemode: "tozero", ...yaxis }, ...rest,
     };
   }
@@ -91,7 +92,7 @@
   function nodes() {
     const n = data.nodes, few = n.name.length <= 12, place = document.getElementById("nodes");
     if (n.name.length < 2) { place.hidden = true; return; } // nothing to compare
-    place.style.height = few ? `${90 + 34 * n.name.length}px` : "";
+    place.style.height = few ? `${112 + 34 * n.name.length}px` : "";
     const hover = n.name.map((name, i) => `${plain(name)}: ${n.busy[i]} % busy, ${n.tasks[i]} tasks in ${n.slots[i]} slots, ${n.failed[i]} failed, median ${n.median_words[i]}`);
     const failed = n.failed.map((f, i) => (n.tasks[i] ? (100 * f) / n.tasks[i] : 0));
     const names = n.name.map(plain);
@@ -102,7 +103,7 @@
     draw("nodes", [
       { ...common, ...over(n.busy), name: "busy", marker: { color: color("ok") } },
       { ...common, ...over(failed), name: "tasks failed", marker: { color: color("bad") } },
-    ], { barmode: "group", xaxis: few ? per : label, yaxis: few ? label : per });
+    ], { barmode: "group", xaxis: few ? per : label, yaxis: few ? label : per, margin: { l: 44, r: 12, t: 30, b: 36 } });
   }
 
   const unpack = (text, Type) => new Type(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);

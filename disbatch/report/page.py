@@ -219,6 +219,6 @@ def _usage(r: Report) -> str:
     return _section(
         "Memory and CPU",
         '<div class=pair><div id="memory" class=chart></div><div id="cpu" class=chart></div></div>',
-        table(["Memory", "Task", "Line", "Node", "Command"], rows, "rrr c"),
+        table(["Memory", "Task", "Line", "Node", "Command"], rows, "rrr c") if rows else "",
         f"<details><summary>By node</summary>{table(heading, nodes, ' rrrrr')}</details>" if nodes else "",
     )

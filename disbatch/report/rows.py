@@ -4,7 +4,6 @@ A column costs eight bytes a row at most, so that a million lines stay far below
 """
 
 import ast
-import re
 from array import array
 from collections.abc import Iterator
 from enum import IntEnum
@@ -12,7 +11,7 @@ from functools import lru_cache
 from itertools import product
 
 from disbatch.core.errors import StatusFileError
-from disbatch.core.failures import last_line
+from disbatch.core.failures import OTHER, cause_of
 from disbatch.core.model import NOT_STARTED
 from disbatch.core.resume import Fate, digest, row_fate
 from disbatch.core.status import FIELDS, parse_record
@@ -21,8 +20,6 @@ MAX_REASONS = (
     100_000  # distinct error lines kept; a command that prints a fresh one each time must not fill the memory
 )
 LATEST_S = 1e11  # year 5138: a time beyond it, or one that is no number, is no time of a run
-OTHER = "(other messages)"
-_NUMBER = re.compile("[0-9]+")
 _QUOTES = (b"'", b'"')
 _EMPTY = (b"''", b'""')
 
@@ -151,11 +148,11 @@ class Rows:
         return index
 
     def _reason_of(self, snippet: bytes) -> int:
-        """The number of the error line in a snippet, in which process ids, sample numbers and the like are all alike."""
+        """The number of the cause that a snippet tells of."""
         value = "" if snippet in _EMPTY else ast.literal_eval(snippet.decode("utf-8", "replace"))
         if not isinstance(value, str):
             raise ValueError("a snippet that is no quoted text")
-        text = _NUMBER.sub("0", last_line(value))
+        text = cause_of(value)
         if text not in self._reason_index and len(self.reasons) >= MAX_REASONS:
             text = OTHER
         if text not in self._reason_index:

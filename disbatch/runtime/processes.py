@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from disbatch.core.model import NOT_STARTED, Outcome
+from disbatch.core.status import SNIPPET_END
 from disbatch.runtime.affinity import Affinity
 
 BASH = b"/bin/bash"
@@ -30,7 +31,6 @@ MAX_ARG = 128 * 1024 - 1  # the kernel takes no longer single argument (MAX_ARG_
 # A longer command is read by the same bash from an anonymous file that it closes before the command starts.
 _LONG_FD = 9
 _FROM_FD = b'eval "exec 9<&-; $(</dev/fd/9)"'
-SNIPPET_END = 40  # bytes kept of the beginning and of the end of leaked output (formats: Snippets)
 READ_BYTES = (
     65536  # one read a descriptor and turn: a task that prints without end must not hold the others up
 )

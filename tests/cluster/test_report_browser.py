@@ -161,6 +161,16 @@ def status_lines(count: int, nodes: int, slots: int) -> Iterator[str]:
         )
 
 
+def test_axes_of_time_and_a_legend_that_covers_no_bar(bench: Bench, browser: Browser) -> None:
+    bench.file("four_status.txt", "".join(status_lines(1800, 4, 2)))
+    page = page_of(bench, browser, "four_status.txt")
+    ticks = page.locator("#curve .xtick text").all_text_contents()
+    assert ticks[:3] == ["0:00", "0:30", "1:00"]
+    legend = page.locator("#nodes .legendtext").first.bounding_box()
+    bars = page.locator("#nodes .bars path")
+    assert bars.count() == 8 and legend["y"] + legend["height"] <= bars.first.bounding_box()["y"]
+
+
 @pytest.mark.parametrize(("count", "nodes", "slots"), [(50_000, 10, 20), (60_000, 10, 20), (5_000, 400, 2)])
 def test_many_tasks_stay_smooth(bench: Bench, browser: Browser, count: int, nodes: int, slots: int) -> None:
     """Painting is what every movement of the mouse over a chosen part costs. The wall clock of a busy machine says

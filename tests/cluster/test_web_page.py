@@ -51,6 +51,12 @@ def figure(page: Any, name: str, text: str) -> None:
     )
 
 
+def pill(page: Any) -> tuple[str, str]:
+    """How the run ended, in words and as a colour."""
+    found = page.locator("#run-state")
+    return found.inner_text(), found.get_attribute("data-state")
+
+
 def until_text(page: Any, element: str, pattern: str) -> None:
     page.wait_for_function(
         "([id, pattern]) => new RegExp(pattern).test(document.getElementById(id).textContent)",
@@ -59,7 +65,9 @@ def until_text(page: Any, element: str, pattern: str) -> None:
 
 
 def test_figures_move_and_a_failure_shows_up(bench: Bench, browser: Browser) -> None:
-    run, url = start(bench, tasks=f"true\n{WAIT}\n{WAIT}\n{BAD}\n{BAD} # the second\ntrue\n")
+    run, url = start(
+        bench, tasks=f"true\n{WAIT}\n{WAIT}\n{BAD}\n{BAD.replace('1.dat', '22.dat')} # the second\ntrue\n"
+    )
     page = browser.open(url)
     figure(page, "done", "1")
     figure(page, "running", "2")
@@ -77,7 +85,8 @@ def test_figures_move_and_a_failure_shows_up(bench: Bench, browser: Browser) -> 
     assert (
         page.locator("#percent").inner_text() == "100 %" and page.locator("#figure-done").inner_text() == "4"
     )
-    cause = page.locator(".cause")
+    assert pill(page) == ("ended, 2 failed", "mixed")
+    cause = page.locator(".cause")  # a number in the message makes no other
     assert cause.count() == 1 and re.search(r"2 ×.*exit code 3.*cannot open", cause.inner_text(), re.S)
     cause.locator("summary").click()
     assert {"Task 3", "Task 4"} == set(cause.locator("strong").all_inner_texts())
@@ -88,14 +97,14 @@ def test_figures_move_and_a_failure_shows_up(bench: Bench, browser: Browser) -> 
 
 
 def test_many_causes_do_not_push_the_engines_away(bench: Bench, browser: Browser) -> None:
-    tasks = "".join(f"echo 'sample x{number}x is bad' >&2; exit 2\n" for number in range(20))
+    tasks = "".join(f"echo 'sample {letter}x is bad' >&2; exit 2\n" for letter in "ABCDEFGHIJKLMNOPQRST")
     run, url = start(bench, tasks=f"{tasks}{WAIT}\n")
     page = browser.open(url, size=PHONE)
     figure(page, "failed", "20")
     causes, more = page.locator(".cause:visible"), page.locator("#failures-more")
     page.wait_for_function("document.querySelectorAll('.cause').length === 20")
     assert causes.count() == 12 and more.inner_text() == "Show all 20 causes"
-    page.locator("#search").fill("x19x")  # a search is through all of them
+    page.locator("#search").fill("tx is")  # a search is through all of them
     assert causes.count() == 1 and more.is_hidden()
     page.locator("#search").fill("")
     more.click()
@@ -205,6 +214,8 @@ def test_an_engine_is_stopped_by_a_person_who_was_asked(bench: Bench, browser: B
     assert button.is_disabled()
     bench.file("go", "")
     until_text(page, "banner", "has ended.*Exit code 3")
+    assert pill(page) == ("ended early", "bad")
+    assert page.locator("#drain:visible, #contexts button:visible, .act:visible").count() == 0
     assert run.end().code == 3 and bench.done() == [0, 1]
 
 
@@ -259,6 +270,7 @@ def test_a_driver_that_stands_still_and_goes_on(bench: Bench, browser: Browser) 
     until_text(page, "link-text", "^live$")
     bench.file("go", "")
     until_text(page, "banner", "has ended")
+    assert pill(page) == ("all done", "good")
     assert run.end().code == 0
 
 
@@ -273,6 +285,22 @@ def test_a_driver_that_is_gone_without_a_word(bench: Bench, browser: Browser) ->
     page.close()
     browser.complaints[:] = [text for text in browser.complaints if "ERR_" not in text]
     os.unlink(bench.path / "run_url")
+
+
+def test_an_engine_is_stopped_from_a_phone(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, "--web-control", tasks=f"{WAIT}\n" * 4)
+    page = browser.open(url, size=PHONE)
+    figure(page, "running", "2")
+    button = page.get_by_role("button", name="Stop engine 0").bounding_box()
+    card = page.locator(".table-view").bounding_box()
+    assert card["x"] <= button["x"] and button["x"] + button["width"] <= card["x"] + card["width"]
+    page.get_by_role("button", name="Stop engine 0").click()
+    asked = page.locator("#ask").bounding_box()
+    assert asked["x"] >= 8 and asked["x"] + asked["width"] <= PHONE[0] - 8
+    page.locator("#ask-yes").click()
+    page.wait_for_selector("tr[data-state=STOPPING]")
+    bench.file("go", "")
+    assert run.end().code == 3
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from disbatch.core.failures import FailureGroup, last_line
+from disbatch.core.failures import FailureGroup, cause_of
 from disbatch.core.status import StatusRecord
 
 SHOWN_GROUPS = 200  # beyond that nobody reads
 EXAMPLES = 10  # of one group
 COMMAND_CHARS = 500
 
-Key = tuple[int, str]  # exit code, last error line
+Key = tuple[int, str]  # exit code, and what the last error lines have in common
 
 
 class Example(NamedTuple):
@@ -41,7 +41,7 @@ class Causes:
         """Takes in failed tasks; returns those of them that are kept as examples."""
         latest: dict[Key, deque[Example]] = {}
         for r in records:
-            key = (r.returncode, last_line(r.err_snippet))
+            key = (r.returncode, cause_of(r.err_snippet))
             latest.setdefault(key, deque(maxlen=EXAMPLES)).append(_example(r))
         for key, examples in latest.items():
             kept = self._examples.pop(key, None) or deque(maxlen=EXAMPLES)
@@ -55,7 +55,7 @@ class Causes:
         """Those among the largest groups whose counts are not as they were at the last call."""
         found = []
         for group in groups[:SHOWN_GROUPS]:
-            key = (group.returncode, group.last_line)
+            key = (group.returncode, group.cause)
             if self._groups.get(key) != (group.count, group.task_id):
                 self._groups[key] = (group.count, group.task_id)
                 found.append(group)

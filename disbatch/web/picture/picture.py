@@ -140,9 +140,9 @@ def _silence(seconds: float | None) -> int | None:
     return int(seconds) if seconds >= SILENT_S else 0
 
 
-def _group(group: FailureGroup) -> tuple[int, str, int, int]:
-    return (group.returncode, group.last_line, group.count, group.task_id)
+def _group(group: FailureGroup) -> tuple[int, str, str, int, int]:
+    return (group.returncode, group.cause, group.last_line, group.count, group.task_id)
 
 
 def _example(key: Key, example: Example) -> dict[str, Any]:
-    return {"code": key[0], "line": key[1], **example._asdict()}
+    return {"code": key[0], "cause": key[1], **example._asdict()}

@@ -78,7 +78,7 @@ function layout(t, slots = 0) {
 
 // Round distances of time, rather than of numbers.
 function ticks(last) {
-  const steps = [2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400];
+  const steps = [2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
   const step = steps.find((s) => last / s <= 6) ?? 86400 * Math.ceil(last / 86400 / 6);
   const tickvals = [];
   for (let at = step; at <= Math.max(10, last); at += step) tickvals.push(at);

@@ -1,6 +1,6 @@
 // The table of engines. Its rows stay the same elements as long as the engines do, so that focus and selection stay.
 
-import { byId, make, setText } from "./dom.js";
+import { byId, make, setText, show } from "./dom.js";
 import { count, duration } from "./format.js";
 
 const GIB = 1024 ** 2; // in KiB
@@ -38,12 +38,12 @@ export function drawEngines(state, steer) {
   engines.sort(byColumn);
   engines.forEach((engine, at) => {
     const row = rows.get(engine.rank) ?? addRow(engine, steer);
-    fill(row, engine, Boolean(state.end));
+    fill(row, engine);
     if (body.rows[at] !== row.element) body.insertBefore(row.element, body.rows[at] ?? null);
   });
   const living = state.contexts.reduce((sum, context) => sum + context.engines, 0);
-  const gone = engines.length - living;
-  setText(byId("engines-count"), `${count(living)}${gone > 0 ? `, and ${count(gone)} gone` : ""}${gone < 0 ? `, ${count(engines.length)} are listed` : ""}`);
+  const gone = state.end ? 0 : engines.length - living;
+  setText(byId("engines-count"), `${count(state.end ? engines.length : living)}${gone > 0 ? `, and ${count(gone)} gone` : ""}${gone < 0 ? `, ${count(engines.length)} are listed` : ""}`);
 }
 
 // Contexts can be stopped as a whole.
@@ -99,7 +99,7 @@ function addRow(engine, steer) {
   return row;
 }
 
-function fill(row, engine, over) {
+function fill(row, engine) {
   row.element.dataset.state = engine.state;
   COLUMNS.forEach((column, at) => {
     const cell = row.cells[at];
@@ -111,5 +111,7 @@ function fill(row, engine, over) {
     meter.firstChild.style.width = `${Math.min(100, (100 * engine.busy) / Math.max(1, engine.slots))}%`;
     setText(text, column.text(engine));
   });
-  if (row.button) row.button.disabled = over || !["STARTING", "RUNNING", "ASIDE"].includes(engine.state);
+  if (!row.button) return;
+  row.button.disabled = engine.state === "STOPPING";
+  show(row.button, !GONE.has(engine.state));
 }

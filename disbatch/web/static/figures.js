@@ -43,8 +43,10 @@ export function drawFigures(state) {
 function drawState(s, end) {
   const pill = byId("run-state");
   const waits = s.barrier ? `waiting at ${s.barrier.replace("#DISBATCH ", "")}` : "";
-  setText(pill, end ? (end.exit_code ? "ended early" : "ended") : s.state === "running" ? waits || "running" : "ending");
-  pill.dataset.state = end ? (end.exit_code || s.failed ? "bad" : "good") : s.state === "running" ? "running" : "ending";
+  const whole = end?.ending === "COMPLETE"; // failed tasks are a result, too; what has not been run is none
+  if (end) setText(pill, !whole ? "ended early" : s.failed ? `ended, ${count(s.failed)} failed` : "all done");
+  else setText(pill, s.state === "running" ? waits || "running" : "ending");
+  pill.dataset.state = end ? (!whole ? "bad" : s.failed ? "mixed" : "good") : s.state === "running" ? "running" : "ending";
   const banner = byId("banner");
   if (end) setText(banner, `The run has ended: ${end.text}. Exit code ${end.exit_code}. This is its last picture; the page is served no more.`);
   else if (s.state !== "running") setText(banner, `The run is ending: ${s.state}.`);

@@ -10,7 +10,7 @@ export function newState() {
     fields: [], engines: new Map(), bars: [], groups: new Map(), messages: [], clockOffset_s: null, endedAt: null, ticks: 0 };
 }
 
-export const groupKey = (code, line) => `${code}\u0000${line}`;
+export const groupKey = (code, cause) => `${code}\u0000${cause}`;
 
 export function takeWhole(state, message) {
   Object.assign(state, { run: message.run, fields: message.engine_fields, engines: new Map(), bars: [], groups: new Map(), messages: [],
@@ -37,14 +37,14 @@ export function takeTick(state, message) {
 }
 
 function takeGroups(state, message) {
-  for (const [code, line, count, task_id] of message.groups) {
-    const key = groupKey(code, line);
+  for (const [code, cause, line, count, task_id] of message.groups) {
+    const key = groupKey(code, cause);
     const known = state.groups.get(key);
     if (known) Object.assign(known, { count, task_id });
     else state.groups.set(key, { key, code, line, count, task_id, examples: [] });
   }
   for (const example of message.examples) {
-    const group = state.groups.get(groupKey(example.code, example.line));
+    const group = state.groups.get(groupKey(example.code, example.cause));
     if (!group) continue; // beyond the groups that are shown
     group.examples = [example, ...group.examples.filter((e) => e.task_id !== example.task_id)].slice(0, KEPT_EXAMPLES);
   }

@@ -23,7 +23,7 @@ export function attachSteering(run) {
 // The run is over: there is nothing to ask any more.
 function end() {
   dialog.close();
-  for (const button of document.querySelectorAll(".run-control button, .act button")) button.disabled = true;
+  for (const controls of document.querySelectorAll(".run-control, .act")) show(controls, false);
 }
 
 function askEngine({ rank, node }) {

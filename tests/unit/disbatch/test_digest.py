@@ -36,9 +36,9 @@ def test_an_empty_list_says_so() -> None:
 
 def test_failures_by_cause() -> None:
     groups = (
-        FailureGroup(1, "no such file", 2000, 17),
-        FailureGroup(-9, "", 1, 4),
-        FailureGroup(-77, "x", 1, 5),
+        FailureGroup(1, "no such file", 2000, 17, "no such file"),
+        FailureGroup(-9, "", 1, 4, ""),
+        FailureGroup(-77, "x", 1, 5, "x"),
     )
     words = text(failures=groups)
     assert "2000 x exit code 1: no such file" in words and "task 17" in words
@@ -47,7 +47,7 @@ def test_failures_by_cause() -> None:
 
 
 def test_many_causes_are_summed_up() -> None:
-    words = text(failures=tuple(FailureGroup(1, f"cause {i}", 2, i) for i in range(50)))
+    words = text(failures=tuple(FailureGroup(1, f"cause {i}", 2, i, "") for i in range(50)))
     assert len(words.splitlines()) < 20
     assert "80 more, for 40 other reasons" in words
 

@@ -15,7 +15,7 @@ from disbatch.core.status import barrier_record, task_record
 ORIGIN = Origin("job7", "Tasks", "vm", "/d", "/d/run_status.txt")
 SNAPSHOT = RunSnapshot(75.12345, 5, 2, 1, 3, 0, 20, "", "running", ())
 FAILED = task_record(task(6, b"sim -x"), "node1", outcome(3, err_bytes=4, err_snippet="bad\n", out_bytes=0))
-CAUSES = [FailureGroup(3, "bad", 2, 6)] * (MAX_CAUSES + 5)
+CAUSES = [FailureGroup(3, "bad", 2, 6, "bad")] * (MAX_CAUSES + 5)
 HAPPENINGS: dict[str, Hooked] = {
     "first-failure": FirstFailure(FAILED),
     "barrier": BarrierMet(barrier_record(barrier(7, check=True), "vm", 99, EPOCH_S, EPOCH_S + 2)),

@@ -153,7 +153,9 @@ def test_letter_tells_counts_failures_and_where_the_status_file_is() -> None:
 
 
 def test_last_letter_tells_how_it_ended_and_why_tasks_failed() -> None:
-    end = RunEnd("SIGINT", "interrupted", 130, picture(), [FailureGroup(3, "no licence", 2, 6)], True)
+    end = RunEnd(
+        "SIGINT", "interrupted", 130, picture(), [FailureGroup(3, "no licence", 2, 6, "no licence")], True
+    )
     subject, body = last_letter(SENDER, Parcel(75.0), 75.0, end)
     assert subject == "disBatch Tasks ended early: 8 finished, 2 failed"
     assert "The run ended early after 0:01:15: interrupted.\nThe exit code of disBatch is 130.\n" in body

@@ -155,11 +155,11 @@ def test_nodes_beyond_what_is_shown_are_counted() -> None:
 
 def test_examples_are_the_latest_of_each_cause() -> None:
     causes = Causes()
-    rows = [record(n, 0, n, 2, err=f"noise\nno such file {n % 2}\n") for n in range(50)]
+    rows = [record(n, 0, n, 2, err=f"{n}\nno such file {'ab'[n % 2]}{n}\n") for n in range(50)]
     causes.add(rows[:30])
     kept = causes.add(rows[30:])
     assert {e.task_id for _, e in kept} == set(range(30, 50))
-    assert [e.task_id for key, e in causes.examples() if key == (2, "no such file 0")] == list(
+    assert [e.task_id for key, e in causes.examples() if key == (2, "no such file a0")] == list(
         range(30, 50, 2)
     )
     assert len(causes.examples()) == 2 * EXAMPLES
@@ -168,14 +168,14 @@ def test_examples_are_the_latest_of_each_cause() -> None:
 def test_examples_are_bounded_in_all() -> None:
     causes = Causes()
     for n in range(3 * SHOWN_GROUPS):
-        causes.add([record(n, 0, 1, 1, err=f"fresh {n}")])
+        causes.add([record(n, 0, 1, 1, err="x" * (n % 30) + "y" * (n // 30))])
     assert len(causes.examples()) == SHOWN_GROUPS
     assert causes.examples()[-1][1].task_id == 3 * SHOWN_GROUPS - 1
 
 
 def test_only_counts_that_changed_are_told() -> None:
     causes = Causes()
-    groups = [FailureGroup(1, "a", 5, 0), FailureGroup(2, "b", 3, 1)]
+    groups = [FailureGroup(1, "a", 5, 0, "a"), FailureGroup(2, "b", 3, 1, "b")]
     assert causes.changed(groups) == groups
     assert causes.changed(groups) == []
     groups[1].count += 1
@@ -191,7 +191,7 @@ def test_a_newcomer_and_one_who_was_there_have_the_same_picture() -> None:
     for step in range(4):
         picture.note([record(step, step, step + 1, int(step == 2), err="oops")])
         picture.say(float(step), "note", f"said {step}")
-        change = picture.tick(snapshot(10.0 + step), [FailureGroup(1, "oops", step, 2)])
+        change = picture.tick(snapshot(10.0 + step), [FailureGroup(1, "oops", step, 2, "oops")])
         bars += change["bars"]
         examples += change["examples"]
         messages += change["messages"]
@@ -200,7 +200,7 @@ def test_a_newcomer_and_one_who_was_there_have_the_same_picture() -> None:
     whole = picture.whole()
     assert whole["bars"] == bars and whole["examples"] == examples and whole["messages"] == messages
     assert whole["number"] == change["number"] == 4 and whole["counts"] == change["counts"]
-    assert whole["groups"] == [(1, "oops", 3, 2)] and len(whole["engines"]) == 1
+    assert whole["groups"] == [(1, "oops", "oops", 3, 2)] and len(whole["engines"]) == 1
     json.dumps(whole)
     following = picture.tick(snapshot(15.0), [])
     assert [bar[6] for bar in following["bars"]] == [9]
