@@ -40,7 +40,7 @@ class Dispatcher:
     def set_aside(self, engine: Engine) -> None:
         """It gets no more tasks, and gives back what it has not started."""
         engine.aside = "trial"
-        wanted = self._fleet.ahead(engine)
+        wanted = engine.ahead()
         engine.recalled.update(wanted)
         engine.changed()
         if wanted:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 from typing import Literal
 
 from disbatch.core.errors import IllegalMoveError
 from disbatch.core.messages import NO_MEANS, REPORT_S, Hello, StopMode, Vitals
+from disbatch.core.tally import Tally
 
 
 class EngineState(Enum):
@@ -176,6 +178,18 @@ class Engine:
         """Slots that work, as far as the driver can know: engines start what they hold at once."""
         return min(self.slots, len(self.held))
 
+    @property
+    def takes(self) -> bool:
+        """Whether it is running."""
+        return self.state is EngineState.RUNNING
+
+    def ahead(self) -> list[tuple[int, int]]:
+        """What it holds and has not started, as far as is known: it starts things in the order in which it got them, so
+        behind its slots, and behind what it has kept when it was asked."""
+        held = [each for each in self.held.items() if each[0] not in self.recalled]
+        started = max((place + 1 for place, each in enumerate(held) if each[0] in self.kept), default=0)
+        return held[max(self.slots, started) :]
+
     def move(self, state: EngineState) -> None:
         """The one place where an engine changes its state. Raises IllegalMoveError on any move not allowed."""
         if state not in ALLOWED_MOVES[self.state]:
@@ -197,49 +211,19 @@ class Fleet:
         self.engines: dict[int, Engine] = {}
         self.by_sid: dict[str, Engine] = {}
         self.contexts: dict[str, Context] = {}  # by label; of several with one label, the newest
-        # What follows from the engines, kept up to date: a driver with a thousand of them must not look at all of them
-        # for each message. By rank.
-        self._changes: dict[int, Engine] = {}  # since the last look
-        self._alive: set[int] = set()  # and not proven to be on a bad node
-        self._rooms: dict[int, int] = {}  # of those that have any, whatever the limit of their context
-        self._room = 0  # their sum
-        self._overfull: set[int] = set()  # running ones that hold more than their slots
-        self._recalled: dict[int, int] = {}  # how many tasks have been asked back and not answered
+        self._tally = Tally()
 
-    def _look(self) -> None:
-        """Brings up to date what follows from engines that have changed."""
-        while self._changes:
-            rank, engine = self._changes.popitem()
-            if self.engines.get(rank) is not engine:
-                continue  # its next session has taken its place
-            (self._alive.add if engine.useful else self._alive.discard)(rank)
-            self._room -= self._rooms.pop(rank, 0)
-            room = engine.own_room
-            if room > 0:
-                self._rooms[rank] = room
-                self._room += room
-            running = engine.state is EngineState.RUNNING
-            (self._overfull.add if running and len(engine.held) > engine.slots else self._overfull.discard)(
-                rank
-            )
-            self._recalled.pop(rank, None)
-            if engine.recalled:
-                self._recalled[rank] = len(engine.recalled)
+    def _look(self) -> Tally:
+        self._tally.look(self.engines)
+        return self._tally
 
     def check_invariants(self) -> None:
-        """For tests: what is kept up to date is what a look at all engines gives."""
-        self._look()
-        engines = self.engines.values()
-        assert self._alive == {e.rank for e in engines if e.useful}
-        assert self._rooms == {e.rank: e.own_room for e in engines if e.own_room > 0}
-        assert self._room == sum(self._rooms.values())
-        running = [e for e in engines if e.state is EngineState.RUNNING]
-        assert self._overfull == {e.rank for e in running if len(e.held) > e.slots}
-        assert self._recalled == {e.rank: len(e.recalled) for e in engines if e.recalled}
+        """For tests."""
+        self._tally.check(self.engines)
 
     def launched(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
         context = self.contexts.setdefault(label, Context(label))
-        self.engines[rank] = Engine(rank, node, slots, context, retires, self._changes)
+        self.engines[rank] = Engine(rank, node, slots, context, retires, self._tally.changes)
         self.engines[rank].changed()
 
     @property
@@ -278,7 +262,7 @@ class Fleet:
 
     def renew(self, old: Engine) -> Engine:
         """For the next session of an engine whose last one is lost: the same process, with nothing that it holds."""
-        fresh = Engine(old.rank, old.node, old.slots, old.context, old.retires, self._changes)
+        fresh = Engine(old.rank, old.node, old.slots, old.context, old.retires, self._tally.changes)
         fresh.launched_at, fresh.ep, fresh.ours, fresh.stop = old.launched_at, old.ep, old.ours, old.stop
         fresh.aside = "bad" if old.aside == "bad" else ""
         # people count machines, not sessions
@@ -293,24 +277,34 @@ class Fleet:
     @property
     def deserted(self) -> bool:
         """Whether all engines are gone, or set aside for good, or there never was one."""
-        self._look()
-        return not self._alive
+        return not self._look().alive
 
     @property
     def room(self) -> int:
         """How many more tasks all engines together may have now; limits of contexts are not in it."""
-        self._look()
-        return self._room
+        return self._look().room
 
     def _hungry(self) -> list[Engine]:
-        self._look()
-        found = [self.engines[rank] for rank in sorted(self._rooms)]
+        found = [self.engines[rank] for rank in sorted(self._look().rooms)]
         return [e for e in found if e.room > 0]
+
+    def _some_hungry(self, ready: int) -> list[Engine]:
+        """As many as so few tasks can go to, those with free slots first. Who was served stands at the end next time."""
+        tally = self._look()
+        engines = self.engines
+        free = islice((rank for rank in tally.free if engines[rank].room > 0), ready)
+        found = dict.fromkeys(free)
+        for rank in tally.rooms:
+            if len(found) >= ready:
+                break
+            if engines[rank].room > 0:
+                found[rank] = None
+        return [engines[rank] for rank in found]
 
     @property
     def every_s(self) -> float:
         """How often an engine is to report, as long as its slots have work at hand."""
-        return max(REPORT_S, round(len(self._alive) / REPORTS_PER_S, 3))
+        return max(REPORT_S, round(len(self._tally.alive) / REPORTS_PER_S, 3))
 
     @property
     def busy(self) -> int:
@@ -320,29 +314,20 @@ class Fleet:
     def slots(self) -> int:
         return sum(e.slots for e in self.engines.values() if e.state not in GONE)
 
-    @staticmethod
-    def ahead(e: Engine) -> list[tuple[int, int]]:
-        """What an engine holds and has not started, as far as is known: it starts things in the order in which it got
-        them, so behind its slots, and behind what it has kept when it was asked."""
-        held = [each for each in e.held.items() if each[0] not in e.recalled]
-        started = max((place + 1 for place, each in enumerate(held) if each[0] in e.kept), default=0)
-        return held[max(e.slots, started) :]
-
     def recalls(self) -> list[tuple[Engine, list[tuple[int, int]]]]:
         """What to ask back, for a moment when nothing is READY: as much as free slots elsewhere can use of what others
         hold beyond their own slots, in the order of the list. What has been started meanwhile just stays."""
-        self._look()
-        if not self._overfull:
+        tally = self._look()
+        free = tally.free_slots - sum(tally.recalled.values())
+        if free <= 0 or not tally.overfull:
             return []
-        free = sum(max(0, e.slots - len(e.held)) for e in self._hungry() if not e.recalled)
-        free -= sum(self._recalled.values())
+        limited = sum(slots for rank, slots in tally.free.items() if self.engines[rank].room <= 0)
+        free -= limited  # of contexts that may not have more
         asked = []
-        for e in map(self.engines.__getitem__, sorted(self._overfull)):
+        for e in tally.askable(self.engines):
             if free <= 0:
                 break
-            wanted = self.ahead(e)[:free]
-            if not wanted:
-                continue
+            wanted = e.ahead()[:free]
             e.recalled.update(wanted)
             e.changed()
             free -= len(wanted)
@@ -352,9 +337,8 @@ class Fleet:
     def overtakers(self, task_id: int) -> list[tuple[Engine, list[tuple[int, int]]]]:
         """What to ask back when this task has come back unstarted: all that others hold ahead and that is younger, so that
         it does not start before."""
-        self._look()
         asked = []
-        for e in map(self.engines.__getitem__, sorted(self._overfull)):
+        for e in map(self.engines.__getitem__, sorted(self._look().overfull)):
             ahead = len(e.held) - len(e.recalled) - e.slots
             if ahead <= 0:
                 continue
@@ -368,7 +352,7 @@ class Fleet:
 
     def servings(self, ready: int) -> Iterator[tuple[Engine, int]]:
         """Who gets how many of `ready` tasks: free slots everywhere first, one by one, then what is held ahead."""
-        hungry = self._hungry()
+        hungry = self._some_hungry(ready) if ready < len(self._look().rooms) else self._hungry()
         if len(hungry) == 1:  # the usual case, and the hot one
             yield hungry[0], min(ready, hungry[0].room)
             return

@@ -237,6 +237,8 @@ def _down(b: list[Any]) -> Down:
     did, sid, ep, seq, ack, echo, tasks, recall, stop, setup, every_s = b
     if stop not in ("", "finish", "kill", "abort"):
         raise ValueError(f"unknown stop {stop!r}")
+    if not 0 < every_s < 1e6:
+        raise ValueError(f"reports every {every_s!r} s")
     handed = tuple([Handed(_int(i), _int(a), _int(line), _int(r), _bytes(c)) for i, a, line, r, c in tasks])
     ready = None
     if setup is not None:

@@ -78,6 +78,7 @@ def shares(f: Fleet, ready: int) -> dict[int, int]:
 
 def hold(f: Fleet, rank: int, count: int) -> None:
     f.engines[rank].held.update((1000 * rank + i, 1) for i in range(count))
+    f.engines[rank].changed()
 
 
 def test_free_slots_everywhere_come_before_work_held_ahead() -> None:

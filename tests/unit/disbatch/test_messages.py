@@ -47,7 +47,9 @@ MEANS = st.builds(Means, COUNT, COUNT, COUNT, st.integers(-1, 100))
 MESSAGES = st.one_of(
     st.builds(Hello, NAME, COUNT, COUNT, NAME, COUNT, SECONDS, HELD, REPORTS, COUNT, VITALS, MEANS),
     st.builds(Up, NAME, COUNT, COUNT, SECONDS, REPORTS, COUNT, HELD, NAME, COUNT, VITALS, NAME),
-    st.builds(Down, NAME, NAME, COUNT, COUNT, COUNT, SECONDS, HANDED, HELD, STOP, SETUP),
+    st.builds(
+        Down, NAME, NAME, COUNT, COUNT, COUNT, SECONDS, HANDED, HELD, STOP, SETUP, st.floats(0.001, 1e5)
+    ),
     st.builds(Die, NAME),
 )
 
@@ -142,6 +144,12 @@ def test_an_unknown_stop_is_a_peer_error() -> None:
     body[10] = "explode"
     with pytest.raises(PeerError):
         decode(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("every", [0, -1.0, 1e9, float("nan")])
+def test_reports_that_would_never_come_are_not_asked_for(every: float) -> None:
+    with pytest.raises(PeerError):
+        decode(encode(Down("d", "s", 1, 1, 0, 0.0, every_s=every)))
 
 
 @pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999"])
