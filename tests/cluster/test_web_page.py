@@ -198,6 +198,33 @@ def test_ten_thousand_bars_are_drawn_in_a_frame(bench: Bench, browser: Browser) 
     assert run.end().code == 0
 
 
+def test_what_the_timeline_leaves_out_is_said(bench: Bench, browser: Browser) -> None:
+    run, url = start(bench, tasks=WAIT)
+    page = browser.open(url)
+    figure(page, "running", "1")
+    assert page.locator("#timeline-gaps").is_hidden()
+    found = page.evaluate(
+        """async () => {
+             const { gaps, newState, takeTick, takeWhole } = await import('/static/state.js');
+             const bar = (n) => [0, 0, n * 1000, n * 1000 + 500, 1, 0, n, 0, 'x'];
+             const bars = (from, to) => Array.from({length: to - from}, (_, n) => bar(from + n));
+             const tick = (some, running = 1, unseen = 0) => ({now_s: 0, counts: {running}, contexts: [], history: [], nodes: ['a', 'b'],
+               rows: [], open: [], barriers: [], unseen, end: null, engines: [], bars: some, groups: [], examples: [], messages: []});
+             const early = newState();  // sees all of it
+             takeWhole(early, {run: {}, engine_fields: [], ...tick(bars(0, 9999))});
+             takeTick(early, tick(bars(9999, 12000)));
+             const before = gaps(early, -10);
+             takeTick(early, tick(bars(12000, 12100)));
+             const late = newState();
+             takeWhole(late, {run: {}, engine_fields: [], ...tick(bars(5000, 15000), 201, 3)});
+             return [before, gaps(early, 0), gaps(early, 101), gaps(late, 0)];
+           }"""
+    )
+    assert found == [[], [["bars", 100.5]], [], [["bars", 5000.5], ["running", 200], ["nodes", 2]]]
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
 def test_an_engine_is_stopped_by_a_person_who_was_asked(bench: Bench, browser: Browser) -> None:
     run, url = start(bench, "--web-control", tasks=f"{WAIT}\n" * 4)
     page = browser.open(url)

@@ -23,9 +23,9 @@ TASKS = f"echo no such thing >&2; exit 3\n: long; {WAIT}\n{WAIT}\ntrue\ntrue\n"
 class Terminal:
     """A tmux of its own with one window."""
 
-    def __init__(self, bench: Bench, width: int, height: int) -> None:
+    def __init__(self, bench: Bench, width: int, height: int, name: str = "tmux") -> None:
         self._bench = bench
-        self._tmux = ["tmux", "-S", str(bench.path / "tmux"), "-f", "/dev/null"]
+        self._tmux = ["tmux", "-S", str(bench.path / name), "-f", "/dev/null"]
         self._size = ["-x", str(width), "-y", str(height)]
 
     def start(self, command: str) -> None:
@@ -109,6 +109,29 @@ def test_an_engine_is_stopped_and_the_run_takes_note(bench: Bench, terminal: Ter
     done = run.end()
     assert done.code == 3 and bench.done() == [0, 1, 2]
     terminal.until("ended: no engine is left", "2 done  1 failed", "2 not run")
+
+
+def test_several_watch_one_run_and_one_that_leaves_is_not_missed(bench: Bench, terminal: Terminal) -> None:
+    other = Terminal(bench, 120, 40, "other")
+    try:
+        run = begun(bench)
+        for one in (terminal, other):
+            one.start("./run_dbUtil.sh --mon")
+        for one in (terminal, other):
+            one.until("0 done  1 failed", "2/2 slots busy", "2 waiting", ": long")
+        other.until("no such thing")
+        terminal.press("1", "x")
+        terminal.until("Stop engine 0")
+        terminal.press("y")
+        for one in (terminal, other):  # what one does all are shown
+            one.until("stopping")
+        terminal.press("q")
+        terminal.until("code 0")
+        bench.file("go", "")
+        other.until("ended: no engine is left", "2 done  1 failed", "2 not run")
+        assert run.end().code == 3
+    finally:
+        other.close()
 
 
 def test_a_driver_that_is_killed_is_missed_and_tried_again(bench: Bench, terminal: Terminal) -> None:

@@ -1,13 +1,15 @@
 // What is known of the run: the whole picture, kept up to date by changes. Nothing here touches the document.
 
 const KEPT_BARS = 12000;
+const TOLD_BARS = 10000; // of a run that has more, to somebody who comes
+const TOLD_RUNNING = 200;
 const KEPT_EXAMPLES = 10; // of one group, as the driver keeps
 const KEPT_MESSAGES = 50;
 const SMALL = ["counts", "contexts", "history", "nodes", "rows", "open", "barriers", "unseen", "end"]; // sent each time
 
 export function newState() {
   return { run: null, counts: null, history: [], contexts: [], nodes: [], rows: [], open: [], barriers: [], unseen: 0, end: null,
-    fields: [], engines: new Map(), bars: [], groups: new Map(), messages: [], clockOffset_s: null, endedAt: null, ticks: 0 };
+    fields: [], engines: new Map(), bars: [], groups: new Map(), messages: [], clockOffset_s: null, endedAt: null, ticks: 0, cut: false };
 }
 
 export const groupKey = (code, cause) => `${code}\u0000${cause}`;
@@ -15,6 +17,7 @@ export const groupKey = (code, cause) => `${code}\u0000${cause}`;
 export function takeWhole(state, message) {
   Object.assign(state, { run: message.run, fields: message.engine_fields, engines: new Map(), bars: [], groups: new Map(), messages: [],
     clockOffset_s: null });
+  state.cut = message.bars.length >= TOLD_BARS;
   takeTick(state, message);
 }
 
@@ -31,7 +34,10 @@ export function takeTick(state, message) {
     bar[3] /= 1000;
     state.bars.push(bar);
   }
-  if (state.bars.length > KEPT_BARS) state.bars.splice(0, state.bars.length - KEPT_BARS);
+  if (state.bars.length > KEPT_BARS) {
+    state.bars.splice(0, state.bars.length - KEPT_BARS);
+    state.cut = true;
+  }
   takeGroups(state, message);
   state.messages = state.messages.concat(message.messages).slice(-KEPT_MESSAGES);
 }
@@ -60,6 +66,15 @@ function keepClock(state, now_s) {
 // The driver's time, in seconds since the epoch; it stands still once the run has ended.
 export function nowAt(state) {
   return state.endedAt ?? Date.now() / 1000 + (state.clockOffset_s ?? 0);
+}
+
+// What of the slots cannot be seen from this moment on, and would look idle: codes with what belongs to them.
+export function gaps(state, from_s) {
+  const found = [];
+  if (state.cut && from_s < state.bars[0][3]) found.push(["bars", state.bars[0][3]]);
+  if (state.counts.running > TOLD_RUNNING) found.push(["running", TOLD_RUNNING]);
+  if (state.unseen) found.push(["nodes", state.nodes.length]);
+  return found;
 }
 
 export function finished(s) {

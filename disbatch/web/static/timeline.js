@@ -1,8 +1,8 @@
 // The timeline on the page: which minutes it shows, dragging, zooming, and what is under the pointer.
 
-import { byId, colour, make, show } from "./dom.js";
-import { clock, duration, outcome } from "./format.js";
-import { nowAt } from "./state.js";
+import { byId, colour, make, setText, show } from "./dom.js";
+import { clock, count, duration, outcome } from "./format.js";
+import { gaps, nowAt } from "./state.js";
 import { AXIS, arrange, draw, find } from "./timeline_draw.js";
 
 const SPANS = [[30, "30 s"], [120, "2 min"], [600, "10 min"], [3600, "1 h"]];
@@ -11,6 +11,12 @@ const MOST_HEIGHT = 440;
 const MARGIN_S = 0.02; // of the span, free at the right of now
 const LEAST_SHOWN_S = 10; // of a run that has just begun
 const TASKS_ACROSS = 8; // of middling length, at least: then there is something to see and to compare
+
+const GAPS = {
+  bars: (at) => `Tasks that ended before ${clock(at)} are no longer kept.`,
+  running: (most) => `Of what runs now, the ${count(most)} tasks that have run longest are shown.`,
+  nodes: (most) => `These are the first ${count(most)} nodes.`,
+};
 
 const canvas = byId("timeline");
 const box = byId("timeline-view");
@@ -63,6 +69,9 @@ function drawNow() {
   resize(width, height, place.height + AXIS);
   view = { width, height, scroll: box.scrollTop, from: to - shownSpan, to, now, place };
   draw(g, view, state, colours);
+  const missing = gaps(state, view.from).map(([what, detail]) => GAPS[what](detail)).join(" ");
+  setText(byId("timeline-gaps"), missing);
+  show(byId("timeline-gaps"), missing !== "");
   canvas.dataset.frameMs = (performance.now() - began).toFixed(2);
   canvas.dataset.bars = state.bars.length;
   const busy = state.open.length;
