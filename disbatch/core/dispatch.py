@@ -72,23 +72,26 @@ class Dispatcher:
                     yield Send(message)
 
     def _hand_round(self, now_s: float, handed: dict[int, list[Handed]]) -> bool:
-        """One round over all who have room. Whether tasks were handed out, and a limit has kept back some of them."""
+        """One round over all who have room. Whether tasks were handed out, and there is something for another round."""
+        ready = self._ledger.ready
         short = got = False
-        for engine, count in self._fleet.servings(len(self._ledger.ready)):
+        # what has come back is not to wait behind others once more
+        back = ready.first().attempt > 0
+        for engine, count in self._fleet.servings(len(ready), at_once=back):
             allowed = min(count, engine.context.left)
             given = self._hand_out(now_s, engine, allowed)
             handed.setdefault(engine.rank, []).extend(given)
             self._owed[engine.rank] = engine
             short |= allowed < count
             got |= bool(given)
-        return short and got
+        return got and (short or (back and bool(ready) and not ready.first().attempt))
 
     def _hand_out(self, now_s: float, engine: Engine, count: int) -> list[Handed]:
         handed: list[Handed] = []
         size = 0
         while len(handed) < count and size < BATCH_BYTES:
             if self._ledger.ready.first().attempt and len(engine.held) >= engine.slots:
-                break  # it has come back before: it is not to wait behind others once more
+                break
             entry = self._ledger.assign(engine.sid, now_s)
             task = entry.task
             engine.held[task.task_id] = entry.attempt

@@ -288,13 +288,13 @@ class Fleet:
         found = [self.engines[rank] for rank in sorted(self._look().rooms)]
         return [e for e in found if e.room > 0]
 
-    def _some_hungry(self, ready: int) -> list[Engine]:
+    def _some_hungry(self, ready: int, at_once: bool) -> list[Engine]:
         """As many as so few tasks can go to, those with free slots first. Who was served stands at the end next time."""
         tally = self._look()
         engines = self.engines
         free = islice((rank for rank in tally.free if engines[rank].room > 0), ready)
         found = dict.fromkeys(free)
-        for rank in tally.rooms:
+        for rank in () if at_once else tally.rooms:
             if len(found) >= ready:
                 break
             if engines[rank].room > 0:
@@ -350,9 +350,11 @@ class Fleet:
                 asked.append((e, wanted))
         return asked
 
-    def servings(self, ready: int) -> Iterator[tuple[Engine, int]]:
-        """Who gets how many of `ready` tasks: free slots everywhere first, one by one, then what is held ahead."""
-        hungry = self._some_hungry(ready) if ready < len(self._look().rooms) else self._hungry()
+    def servings(self, ready: int, *, at_once: bool = False) -> Iterator[tuple[Engine, int]]:
+        """Who gets how many of `ready` tasks: free slots everywhere first, one by one, then what is held ahead. `at_once`:
+        only those with free slots."""
+        some = at_once or ready < len(self._look().rooms)
+        hungry = self._some_hungry(ready, at_once) if some else self._hungry()
         if len(hungry) == 1:  # the usual case, and the hot one
             yield hungry[0], min(ready, hungry[0].room)
             return
