@@ -208,6 +208,7 @@ class Fleet:
 
     def __init__(self, first_rank: int = 0) -> None:
         self.first_rank = first_rank
+        self.retires = False  # some node can be given back
         self.engines: dict[int, Engine] = {}
         self.by_sid: dict[str, Engine] = {}
         self.contexts: dict[str, Context] = {}  # by label; of several with one label, the newest
@@ -222,6 +223,7 @@ class Fleet:
         self._tally.check(self.engines)
 
     def launched(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
+        self.retires = self.retires or retires
         context = self.contexts.setdefault(label, Context(label))
         self.engines[rank] = Engine(rank, node, slots, context, retires, self._tally.changes)
         self.engines[rank].changed()
@@ -258,6 +260,7 @@ class Fleet:
         was.finished, was.charged = was.finished - engine.finished, was.charged - share
         context.finished, context.charged = context.finished + engine.finished, context.charged + share
         engine.context, engine.retires = context, retires
+        self.retires = self.retires or retires
         engine.changed()
 
     def renew(self, old: Engine) -> Engine:
