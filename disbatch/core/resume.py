@@ -1,11 +1,11 @@
 """What earlier runs did: which tasks to skip, which to run again, and which do not belong to this task list.
 
-Memory is for ten million lines: for each task id a digest, the place of its line and one byte, in flat arrays.
+Memory is for ten million lines: for each task id a digest, and in one number its fate and where its line is, in flat arrays.
 Reading the files belongs to `runtime.resume`. Source of the rules: the team's format rules ("Resume").
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
@@ -18,6 +18,9 @@ DENSE_FLOOR = (
     1_000_000  # ids up to here, or up to four times the rows read, live in flat arrays: one odd id must not
 )
 # allocate gigabytes, so what is far out lives in a dictionary
+OFFSET_BITS = 44
+FILE_BITS = 17  # so that two are left for the fate, and one for the sign
+NOTHING = (0, 0)
 
 
 class Fate(IntEnum):
@@ -43,12 +46,17 @@ class Place:
     offset: int
 
 
+# line number, repeat index and command text of the line at a place
+LineOf = Callable[[Place], tuple[int, int, str]]
+
+
 @dataclass(slots=True)
-class _Entry:
-    fate: Fate
-    digest: int
-    line_no: int
-    place: Place
+class Rows:
+    """What some lines say of tasks, each column in their order."""
+
+    task_ids: Sequence[int]
+    weights: Sequence[int]
+    digests: Sequence[int]
 
 
 def row_fate(flags: bytes, pid: int, returncode: int) -> Fate:
@@ -60,9 +68,20 @@ def row_fate(flags: bytes, pid: int, returncode: int) -> Fate:
     return Fate.FAILED if returncode else Fate.DONE
 
 
-def digest(repeat_index: int, command: bytes) -> int:
-    """64 bits that stand for a task's repeat index and command (as in the file). Valid in this process alone."""
-    return hash((repeat_index, command))
+def weight(fate: Fate, file_no: int, offset: int) -> int:
+    """Fate and place of a line in one number: of several lines for a task, the one with the largest counts."""
+    return (fate << FILE_BITS | file_no) << OFFSET_BITS | offset
+
+
+def _unweighted(value: int) -> tuple[Fate, Place]:
+    which, offset = divmod(value, 1 << OFFSET_BITS)
+    fate, file_no = divmod(which, 1 << FILE_BITS)
+    return Fate(fate), Place(file_no, offset)
+
+
+def digest(line_no: int, repeat_index: int, command: bytes) -> int:
+    """64 bits that stand for a task's line, repeat index and command (as in the file). Valid in this process alone."""
+    return hash((b"%d\t%d" % (line_no, repeat_index), command))
 
 
 class ResumeTable:
@@ -71,51 +90,60 @@ class ResumeTable:
     def __init__(self, *, retry_failed: bool, by_id_only: bool) -> None:
         self._retry_failed = retry_failed
         self._by_id_only = by_id_only
-        self._fates = bytearray()
+        self._weights = array("q")  # 0 where nothing is known
         self._digests = array("q")
-        self._offsets = array("q")
-        self._lines = array("L")
-        self._files = bytearray()
-        self._sparse: dict[int, _Entry] = {}
+        self._sparse: dict[int, tuple[int, int]] = {}  # the same of ids far out
         self._rows = 0
         self.last_task_id = -1
         self.moved = 0  # tasks judged so far that stand on another line than they did
 
-    def add(self, task_id: int, line_no: int, fate: Fate, row_digest: int, file_no: int, offset: int) -> None:
-        """Takes in one task row; among several for one task the better fate wins, then the later row."""
-        self._rows += 1
-        if task_id > self.last_task_id:
-            self.last_task_id = task_id
-        if task_id >= len(self._fates) or file_no > 255:
-            if task_id >= max(DENSE_FLOOR, 4 * self._rows) or file_no > 255:
-                self._add_sparse(task_id, _Entry(fate, row_digest, line_no, Place(file_no, offset)))
-                return
-            self._grow(task_id)
-        if fate >= self._fates[task_id]:
-            self._fates[task_id] = fate
-            self._digests[task_id] = row_digest
-            self._lines[task_id] = line_no
-            self._offsets[task_id] = offset
-            self._files[task_id] = file_no
+    def add(self, rows: Rows) -> None:
+        """Takes in task rows; among several for one task the better fate wins, then the later row."""
+        columns = zip(rows.task_ids, rows.weights, rows.digests, strict=True)
+        largest = max(rows.task_ids)
+        self._rows += len(rows.task_ids)
+        self.last_task_id = max(self.last_task_id, largest)
+        limit = max(DENSE_FLOOR, 4 * self._rows)
+        if largest >= limit:
+            self._add_sparse(columns, limit)
+            return
+        if largest >= len(self._weights):
+            self._grow(largest)
+        weights, digests = self._weights, self._digests
+        for task_id, value, row_digest in columns:
+            if value > weights[task_id]:
+                weights[task_id] = value
+                digests[task_id] = row_digest
 
-    def judge(self, task: Task, line_of: Callable[[Place], tuple[int, str]]) -> tuple[Verdict, Place | None]:
+    def _add_sparse(self, rows: Iterable[tuple[int, int, int]], limit: int) -> None:
+        for task_id, value, row_digest in rows:
+            if task_id < limit:
+                self._rows -= 1
+                self.add(Rows([task_id], [value], [row_digest]))
+            elif value > self._sparse.get(task_id, NOTHING)[0]:
+                self._sparse[task_id] = (value, row_digest)
+
+    def judge(self, task: Task, line_of: LineOf) -> tuple[Verdict, Place | None]:
         """What to do with a task, and where its line is when it is skipped.
 
-        `line_of` reads (repeat index, command text) of the line at a place: for a mismatch only, or an older form.
+        `line_of` reads the line at a place: for a mismatch, an older form, or a task that has moved.
         Raises StatusFileError when the files speak of another task under this id.
         """
-        entry = self._entry(task.task_id)
-        if entry is None:
+        value, row_digest = self._known(task.task_id)
+        if not value:
             return Verdict.RUN, None
+        fate, place = _unweighted(value)
         text = command_text(task.command)
-        if not self._by_id_only and entry.digest != digest(task.repeat_index, _as_written(text)):
-            self._compare(task, text, *line_of(entry.place))
-        self.moved += entry.line_no != task.line_no
-        if entry.fate is Fate.DONE:
-            return Verdict.SKIP_DONE, entry.place
-        if entry.fate is Fate.LOST or self._retry_failed:
+        if row_digest != digest(task.line_no, task.repeat_index, _as_written(text)):
+            line_no, repeat_index, recorded = line_of(place)
+            if not self._by_id_only:
+                self._compare(task, text, repeat_index, recorded)
+            self.moved += line_no != task.line_no
+        if fate is Fate.DONE:
+            return Verdict.SKIP_DONE, place
+        if fate is Fate.LOST or self._retry_failed:
             return Verdict.RUN, None
-        return Verdict.SKIP_FAILED, entry.place
+        return Verdict.SKIP_FAILED, place
 
     def _compare(self, task: Task, text: str, repeat_index: int, recorded: str) -> None:
         # surrogates, so that bytes that are no UTF-8 compare as they stand in the file
@@ -130,28 +158,17 @@ class ResumeTable:
             "Give the task file of that run, or --force-resume to go by task ids alone"
         )
 
-    def _entry(self, task_id: int) -> _Entry | None:
-        far = self._sparse.get(task_id) if self._sparse else None
-        fate = self._fates[task_id] if task_id < len(self._fates) else Fate.UNKNOWN
-        if far is not None and far.fate >= fate:
+    def _known(self, task_id: int) -> tuple[int, int]:
+        far = self._sparse.get(task_id, NOTHING)
+        if task_id >= len(self._weights):
             return far
-        if fate == Fate.UNKNOWN:
-            return None
-        place = Place(self._files[task_id], self._offsets[task_id])
-        return _Entry(Fate(fate), self._digests[task_id], self._lines[task_id], place)
+        return max(far, (self._weights[task_id], self._digests[task_id]))
 
     def _grow(self, task_id: int) -> None:
         # in proportion, so that growing stays linear in all; an eighth, as there may be ten million
-        more = task_id + 1024 + (task_id >> 3) - len(self._fates)
-        self._fates.extend(bytes(more))
-        self._files.extend(bytes(more))
-        for column in (self._digests, self._offsets, self._lines):
+        more = task_id + 1024 + (task_id >> 3) - len(self._weights)
+        for column in (self._weights, self._digests):
             column.frombytes(bytes(column.itemsize * more))
-
-    def _add_sparse(self, task_id: int, entry: _Entry) -> None:
-        known = self._sparse.get(task_id)
-        if known is None or entry.fate >= known.fate:
-            self._sparse[task_id] = entry
 
 
 def _as_written(text: str) -> bytes:

@@ -13,7 +13,7 @@ from itertools import product
 from disbatch.core.errors import StatusFileError
 from disbatch.core.failures import OTHER, cause_of
 from disbatch.core.model import NOT_STARTED
-from disbatch.core.resume import Fate, digest, row_fate
+from disbatch.core.resume import Fate, row_fate
 from disbatch.core.status import FIELDS, parse_record
 
 MAX_REASONS = (
@@ -93,7 +93,7 @@ class Rows:
         self.run.append(run)
         self.offset.append(offset)
         if self._several:
-            self.key.append(hash((self.task[-1], digest(self.repeat[-1], command.removesuffix(b"\r")))))
+            self.key.append(hash((self.task[-1], self.repeat[-1], command.removesuffix(b"\r"))))
 
     def _odd(self, line: bytes, fields: list[bytes], where: tuple[str, int]) -> bool:
         """A line that the quick way stumbled over. False for a header; StatusFileError for what is no status line."""

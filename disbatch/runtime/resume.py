@@ -4,12 +4,13 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from disbatch.core.columns import rows_of
 from disbatch.core.errors import StatusFileError
 from disbatch.core.model import Task
-from disbatch.core.resume import Fate, Place, ResumeTable, Verdict, digest, row_fate
-from disbatch.core.status import FLAGS, as_skipped, parse_record
+from disbatch.core.resume import FILE_BITS, Fate, Place, ResumeTable, Rows, Verdict, digest, row_fate, weight
+from disbatch.core.status import FIELDS, FLAGS, as_skipped, parse_record
 
-BLOCK = 1 << 20
+BLOCK = 1 << 15  # small, so that its lines, in pieces, stay in the processor's cache
 QUOTES = (b"'", b'"')
 
 
@@ -64,10 +65,9 @@ class ResumeFiles:
         """The line at a place, with its end, marked as skipped."""
         return as_skipped(self._line(place))
 
-    def _identity(self, place: Place) -> tuple[int, str]:
-        record = parse_record(self._line(place), self.paths[place.file_no])
-        assert record is not None
-        return record.repeat_index, record.command
+    def _identity(self, place: Place) -> tuple[int, int, str]:
+        fields = self._line(place).removesuffix(b"\r").split(b"\t", FIELDS - 1)
+        return int(fields[2]), int(fields[3]), fields[-1].decode("utf-8", "surrogateescape")
 
     def _line(self, place: Place) -> bytes:
         fd = self._files[place.file_no].fileno()
@@ -88,17 +88,35 @@ class ResumeFiles:
             raise StatusFileError(f"cannot read the status file {path}: {error.strerror}") from None
         file_no = len(self._files)
         self._files.append(file)
-        offset = 0
-        for number, line in enumerate(_blocks_of_lines(file.fileno()), 1):
-            if not line.endswith(b"\n"):
+        if file_no >= 1 << FILE_BITS:
+            raise StatusFileError(f"{path}: more than {1 << FILE_BITS} status files")
+        offset, number, own = 0, 1, self._is_own(file_no)
+        for block in _blocks(file.fileno()):
+            if not block.endswith(b"\n"):
                 self.notes.append(f"{path}, line {number}: the last line is torn off, it is ignored")
                 break
-            self._row(line, file_no, offset, path, number)
-            offset += len(line)
+            rows = rows_of(block, file_no, offset, Fate.FAILED if own else Fate.LOST)
+            if rows is None:
+                number += self._lines(block, file_no, offset, number)
+            else:
+                (self._done_here if own else self._table).add(rows)
+                number += len(rows.task_ids)
+            offset += len(block)
 
-    def _row(self, line: bytes, file_no: int, offset: int, path: str, number: int) -> None:
-        """One complete line. The quick way for what we write ourselves; anything odd is looked at closely."""
-        fields = line[:-1].split(b"\t", 14)
+    def _is_own(self, file_no: int) -> bool:
+        return self.own is not None and file_no == len(self.paths) - 1
+
+    def _lines(self, block: bytes, file_no: int, offset: int, first: int) -> int:
+        lines = block[:-1].split(b"\n")
+        for number, line in enumerate(lines, first):
+            self._row(line, file_no, offset, number)
+            offset += len(line) + 1
+        return len(lines)
+
+    def _row(self, line: bytes, file_no: int, offset: int, number: int) -> None:
+        """One complete line, without its end. The quick way for what we write ourselves; what is odd is looked at closely."""
+        path = self.paths[file_no]
+        fields = line.split(b"\t", FIELDS - 1)
         try:
             flags, command = fields[0], fields[14]
             task_id, line_no, repeat = int(fields[1]), int(fields[2]), int(fields[3])
@@ -108,7 +126,7 @@ class ResumeFiles:
         except (ValueError, IndexError):
             quick = False
         if not quick:
-            record = parse_record(line[:-1], f"{path}, line {number}")
+            record = parse_record(line, f"{path}, line {number}")
             if record is None:
                 return
             flags, command = record.flags.encode("ascii"), fields[14]
@@ -123,27 +141,29 @@ class ResumeFiles:
             raise StatusFileError(f"{path}, line {number}: not a status line: task {task_id}, line {line_no}")
         fate = row_fate(flags, pid, code)
         table = self._table
-        if path == self.own and file_no == len(self.paths) - 1:
+        if self._is_own(file_no):
             table, fate = self._done_here, Fate.FAILED if fate is Fate.LOST else fate
             if not fate and flags[:1] in (b"B", b"C"):
                 self.barriers.add(task_id)
             elif not fate:
                 self.commands.add((fields[4].decode("utf-8", "replace"), pid))
         if fate:
-            row = digest(repeat, command.removesuffix(b"\r"))
-            table.add(task_id, line_no, fate, row, file_no, offset)
+            row = digest(line_no, repeat, command.removesuffix(b"\r"))
+            table.add(Rows([task_id], [weight(fate, file_no, offset)], [row]))
 
 
-def _blocks_of_lines(fd: int) -> Iterator[bytes]:
-    """Lines with their ends; the last may have none."""
-    offset, rest = 0, b""
+def _blocks(fd: int) -> Iterator[bytes]:
+    """Complete lines, some at a time. What the last line has without its end comes last, by itself."""
+    offset, parts = 0, list[bytes]()
     while data := os.pread(fd, BLOCK, offset):
-        offset += len(data)
-        start = 0
-        data = rest + data
-        while (end := data.find(b"\n", start)) >= 0:
-            yield data[start : end + 1]
-            start = end + 1
-        rest = data[start:]
-    if rest:
-        yield rest
+        end = data.rfind(b"\n") + 1
+        offset += end or len(data)
+        if not end:
+            parts.append(data)
+        elif parts:
+            yield b"".join((*parts, data[:end]))
+            parts.clear()
+        else:
+            yield data[:end]
+    if parts:
+        yield b"".join(parts)

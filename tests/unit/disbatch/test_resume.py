@@ -5,7 +5,7 @@ from disbatch_builders import task
 
 from disbatch.core.errors import StatusFileError
 from disbatch.core.model import Task
-from disbatch.core.resume import Fate, Place, ResumeTable, Verdict, digest, row_fate
+from disbatch.core.resume import Fate, Place, ResumeTable, Rows, Verdict, digest, row_fate, weight
 from disbatch.core.status import command_text
 
 
@@ -14,16 +14,16 @@ class Table:
 
     def __init__(self, *, retry: bool = False, by_id: bool = False) -> None:
         self.table = ResumeTable(retry_failed=retry, by_id_only=by_id)
-        self.rows: dict[Place, tuple[int, str]] = {}
+        self.rows: dict[Place, tuple[int, int, str]] = {}
 
     def add(
         self, row: Task, fate: Fate = Fate.DONE, *, file_no: int = 0, written: str | None = None
     ) -> Place:
         text = command_text(row.command) if written is None else written
         place = Place(file_no, len(self.rows) * 100)
-        self.rows[place] = (row.repeat_index, text)
-        row_digest = digest(row.repeat_index, text.encode())
-        self.table.add(row.task_id, row.line_no, fate, row_digest, *(place.file_no, place.offset))
+        self.rows[place] = (row.line_no, row.repeat_index, text)
+        row_digest = digest(row.line_no, row.repeat_index, text.encode())
+        self.table.add(Rows([row.task_id], [weight(fate, place.file_no, place.offset)], [row_digest]))
         return place
 
     def judge(self, what: Task) -> tuple[Verdict, Place | None]:
