@@ -34,7 +34,6 @@ STYLE = """
 #note.-shown { display: block; }
 #panes { height: 1fr; }
 Pane { height: 1fr; }
-Pane.-above { height: auto; }
 Pane.-below { border-top: solid $panel; border-title-color: $text-muted; }
 .-tall Pane { border-top: solid $panel; border-title-color: $text-muted; }
 .-tall Pane:focus { border-top: solid $accent; border-title-color: $text; }
@@ -194,8 +193,13 @@ class Monitor(App[str]):
         beside = self._beside()
         for pane in self.main.query(Pane):
             pane.display = tall or pane.table in (self._chosen, beside)
-            pane.set_class(not tall and pane.table is self._chosen and beside is not None, "-above")
             pane.set_class(not tall and pane.table is beside, "-below")
+            above = not tall and pane.table is self._chosen and beside is not None
+            # not "auto": such a table was seen to stay without a line when it came while everything was being laid out
+            height = len(pane.arranged.rows) + 1  # with its titles
+            pane.styles.height = height if above else None
+            if above and pane.size.height != height:
+                pane.refresh(layout=True)
 
     def _beside(self) -> Table | None:
         """The table below the chosen one on a screen that is not tall, where there is room for some of its rows."""

@@ -161,6 +161,17 @@ def test_what_a_short_table_leaves_free_is_for_another_one() -> None:
     on_screen(scenario)
 
 
+def test_a_table_that_was_laid_out_without_room_comes_back() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.seen()
+        await bed.until("Load", "run 27")
+        bed.pane("engines").styles.height = 0
+        bed.seen(done=19)
+        await bed.until("19 done", "Load", "run 27")
+
+    on_screen(scenario)
+
+
 def test_the_size_changes() -> None:
     async def scenario(bed: Bed) -> None:
         bed.seen(engines=MANY)

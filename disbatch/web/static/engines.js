@@ -15,7 +15,7 @@ const COLUMNS = [
   { head: "Context", of: (e) => e.context, text: (e) => e.context, kind: "wide context" },
   { head: "State", of: (e) => e.state, text: stateText, kind: "state" },
   { head: "Slots", of: (e) => e.busy / Math.max(1, e.slots), text: (e) => `${e.busy}/${e.slots}`, kind: "slots" },
-  { head: "Finished", of: (e) => e.finished, text: (e) => count(e.finished), kind: "number" },
+  { head: "Ended", of: (e) => e.finished, text: (e) => count(e.finished), kind: "number" },
   { head: "Failed", of: (e) => e.failed, text: (e) => count(e.failed), kind: "number" },
   { head: "Load", of: (e) => e.load ?? -1, text: load, kind: "number wide" },
   { head: "Memory", of: (e) => e.mem_used_kib ?? -1, text: memory, kind: "number wide" },
