@@ -111,8 +111,7 @@ class Simulation:
             if kind is Send:
                 self.at(self.now + DELAY_S, self.down, effect.message)
             elif kind is Record:
-                for row in effect.rows:
-                    self.recorded[row.task_id] += 1
+                self.record(effect.rows)
                 self.at(self.now + DISK_S, self.written, effect.batch)
             elif kind is Sweep:
                 self.at(self.now + 0.1, self.tell_driver, Swept(effect.sid, True))
@@ -140,6 +139,10 @@ class Simulation:
         self.tell_driver(MessageCame(self.inbox.popleft()))
         if self.inbox:
             self.at(self.driver_free_s, self.serve, None)
+
+    def record(self, rows: list[Any]) -> None:
+        for row in rows:
+            self.recorded[row.task_id] += 1
 
     def written(self, batch: int) -> None:
         self.tell_driver(Written(batch))

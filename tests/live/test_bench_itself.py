@@ -45,3 +45,14 @@ def test_the_benchmark_of_scale_runs() -> None:
     done = subprocess.run([sys.executable, script, *sizes], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "CPU a task, largest : smallest = " in done.stdout
+
+
+def test_the_benchmark_of_ten_million_lines_runs() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "tenmillion.py"
+    sizes = ["--lines", "4000", "--engines", "1"]
+    done = subprocess.run([sys.executable, script, *sizes], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert (
+        "4000 lines on 1 engines" in done.stdout
+        and done.stdout.count("reached)") + done.stdout.count("REACHED)") == 3
+    )
