@@ -1,7 +1,9 @@
 """Mail about a run, against a real SMTP server on this host: what arrives, and what a bad server costs the run."""
 
+import asyncio
 import email
 import email.policy
+import logging
 import os
 import socket
 import ssl
@@ -16,6 +18,16 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from disbatch_runs import Bench, processes_of, wait_until
+
+from disbatch.core.joining import Answer
+from disbatch.core.notable import Batch, RunEnd
+from disbatch.core.snapshot import RunSnapshot
+from disbatch.core.status import StatusRecord
+from disbatch.runtime import mail
+from disbatch.runtime.files import RunFiles
+from disbatch.runtime.mailsettings import MailSettings
+from disbatch.runtime.observers import Watched
+from disbatch.runtime.steering import Steering
 
 TO = "someone@example.org"
 
@@ -249,6 +261,38 @@ def test_server_that_is_away_is_named_once_and_told_everything_when_it_is_back(
     (body,) = office.inbox.bodies()
     assert "): 4 finished, 0 failed." in body
     assert office.inbox.mails[0]["Subject"] == "disBatch Tasks has ended: 4 finished, 0 failed"
+
+
+def test_mail_that_was_not_sent_is_tried_again_while_nothing_happens(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The observer alone, with less patience, and no task that would remind it."""
+    monkeypatch.setattr(mail, "RETRY_S", 0.05)
+    now = RunSnapshot(1.0, 1, 0, 0, 1, 0, 2, "", "running", ())
+    done = StatusRecord("    ", 0, 1, -1, "vm", 9, 0, 0.1, 1.0, 1.1, 0, "", 0, "", "true")
+    said: list[str] = []
+
+    async def play() -> None:
+        mailer = mail.Mailer(
+            MailSettings((TO,), 1, 0.05, "127.0.0.1", office.port, "no", "", "", "me@here"), "Tasks"
+        )
+        steering = Steering(lambda event: None, lambda kind, name: Answer(True, ""))
+        files, log = RunFiles(str(tmp_path / "run"), "", "job", "log"), logging.getLogger("test")
+        mailer.begin(
+            Watched(files, lambda: now, lambda: now, lambda: [], said.append, said.append, log, steering)
+        )
+        mailer.written(Batch([done], 0))
+        while not said:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(office.open)
+        while not office.inbox.mails:
+            await asyncio.sleep(0.01)
+        await mailer.finish(RunEnd("COMPLETE", "all tasks have been done", 0, now, [], False))
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+    assert len(said) == 1 and "It is tried again" in said[0]
+    first, last = (mail["Subject"] for mail in office.inbox.mails)
+    assert first == "disBatch Tasks: 1 finished, 0 failed so far" and "has ended" in last
 
 
 def test_server_that_comes_back_at_the_very_end(bench: Bench, office: Office) -> None:
