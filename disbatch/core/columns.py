@@ -43,14 +43,20 @@ def rows_of(block: bytes, file_no: int, offset: int, lost: Fate = Fate.LOST) -> 
     weights = [*accumulate(map(len, lines), initial=weight(Fate.DONE, file_no, offset))]
     weights.pop()
     if codes.count(b"0") < len(codes):
-        for number in [number for number, code in enumerate(codes) if code != b"0"]:
-            fate = _fate(lines[number], int(codes[number]), lost)
-            weights[number] -= weight(Fate.DONE, 0, 0) - weight(fate, 0, 0)
+        _weigh_failures(weights, codes, lines, lost)
     digests = [*map(hash, zip(found[2::_STEP], found[4::_STEP], strict=True))]
     return Rows([*map(int, found[1::_STEP])], weights, digests)
 
 
-def _fate(line: bytes, code: int, lost: Fate) -> Fate:
-    if code == LOST and row_fate(b"", int(line.split(b"\t", 6)[5]), code) is Fate.LOST:
-        return lost
-    return Fate.FAILED if code else Fate.DONE
+def _weigh_failures(weights: list[int], codes: list[bytes], lines: list[bytes], lost: Fate) -> None:
+    """Makes the weights of tasks that failed or were lost, as of DONE so far, what they should be."""
+    done, failed = weight(Fate.DONE, 0, 0), weight(Fate.FAILED, 0, 0)
+    excess = {code: done - failed if int(code) else 0 for code in set(codes)}
+    numbers = [number for number, code in enumerate(codes) if code != b"0"]
+    for number in numbers:
+        weights[number] -= excess[codes[number]]
+    if any(int(code) == LOST for code in excess):
+        for number in numbers:
+            code, pid = int(codes[number]), int(lines[number].split(b"\t", 6)[5])
+            if row_fate(b"", pid, code) is Fate.LOST:
+                weights[number] += weight(lost, 0, 0) - failed
