@@ -178,7 +178,7 @@ def test_the_stream_goes_on_after_a_break(bench: Bench) -> None:
         async with session.get("/picture", headers=page.bearer) as answer:
             picture = await answer.json()
         assert {bar[6] for bar in picture["bars"]} == {0, 1}
-        assert [group[:3] for group in picture["groups"]] == [[1, "", 1]]
+        assert [group[:4] for group in picture["groups"]] == [[1, "", "", 1]]
         assert [example["command"] for example in picture["examples"]] == ["false"]
         assert {task[3] for task in picture["open"]} == {2, 3}
         missed = int(str(tick["id"]))
