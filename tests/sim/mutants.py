@@ -286,6 +286,8 @@ def seeds_needed(mutant: Callable[[], Any], most: int) -> tuple[int, str] | None
                 FaultHouse(seed).run()
             except Broken as found:
                 return seed + 1, str(found).partition(" s: ")[2]
+            except (TypeError, AttributeError):
+                raise  # the mutant does not fit the code any more, and proves nothing
             except Exception as found:
                 return seed + 1, f"{type(found).__name__}: {found}"
     return None
