@@ -91,7 +91,7 @@ class Sessions:
 
     def _hello(self, now: Instant, hello: Hello) -> None:
         fleet = self._books.fleet
-        known = fleet.engines.get(hello.rank) or self._from_before(hello)
+        known = fleet.engines.get(hello.rank)
         another = known is not None and known.sid not in ("", hello.sid)
         # connections are counted through all sessions: an older one says hello late, and begins nothing
         if known is not None and another and hello.ep > known.ep and not known.exited:
@@ -99,11 +99,12 @@ class Sessions:
             if known.state is EngineState.LOST:
                 known = fleet.renew(known)
         before = (known.sid, known.ep) if known else ("", 0)
-        slots = known.slots if known else 0
         if not before[0] and (hello.held or hello.reports) and not self._books.takeover.active:
             # of a driver before us, and too late: what it holds may have been given to others
             self.losses.dismiss(hello.sid, hello.ep)
             return
+        known = known or self._from_before(hello)
+        slots = known.slots if known else 0
         engine = fleet.sign_in(hello)
         if engine is None:
             self._outbox.note(

@@ -125,7 +125,9 @@ def test_a_claim_that_comes_too_late_is_dismissed() -> None:
     d.happens(Tick())
     d.hello(0, demand=0, held=((0, 1),))
     assert [e.sid for e in d.effects if isinstance(e, Dismiss)] == ["sid0"]
+    assert d.core.fleet.deserted  # nobody waits for it, should it never come back
     d.hello(0, demand=0, sid="sid0.1")
+    assert not d.core.fleet.deserted
     assert [e.sid for e in d.effects if isinstance(e, Dismiss)] == ["sid0"]
 
 
