@@ -157,7 +157,8 @@ class Takeover:
         """Ends the time of claims when it is over. Returns engines whose nodes have to be swept before."""
         if self._until is None:
             self._until = now.mono_s + self._lease_s
-        silent = [e for rank, e in engines.items() if self.knows(rank) and not e.sid and not e.exited]
+        # also of a process that is gone: nobody has said what it has left
+        silent = [e for rank, e in engines.items() if self.knows(rank) and not e.sid]
         if now.mono_s < self._until:
             self.active = bool(silent or self._missing or self._unsure)
             return []

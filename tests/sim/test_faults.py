@@ -46,6 +46,7 @@ FOUND = {
     5157: "a guard that was stopped twice went on after the shorter time",
     30: "a context whose driver was followed by another had more tasks than its limit",
     173: "two contexts of one name, in a run and in its resumption",
+    21519: "an engine that had not spoken was no longer waited for when its context died",
     7352: "an engine that claimed too late, and died, was waited for without end",
 }
 

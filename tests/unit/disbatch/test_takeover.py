@@ -2,7 +2,17 @@
 
 from disbatch_builders import Driver, barrier, per_engine, task
 
-from disbatch.core.driver_events import Dismiss, Ending, JoinCame, Reply, SignalCame, Sweep, Swept, Tick
+from disbatch.core.driver_events import (
+    ContextLost,
+    Dismiss,
+    Ending,
+    JoinCame,
+    Reply,
+    SignalCame,
+    Sweep,
+    Swept,
+    Tick,
+)
 from disbatch.core.joining import Refusal, Rejoin, Welcome
 from disbatch.core.losses import LossPolicy
 from disbatch.core.model import Task
@@ -107,6 +117,17 @@ def test_engines_that_say_nothing_are_swept_before_their_tasks_may_be_given_away
     d.happens(Swept("", True, 1))
     d.happens(Tick())
     assert d.assigned(0) == [(0, 1)]
+
+
+def test_an_engine_that_has_not_spoken_is_waited_for_though_its_context_is_gone() -> None:
+    """What it had started may run for a moment longer, or be left."""
+    d = driver(ranks=2)
+    d.hello(0, demand=1)
+    back(d, 0, 1)
+    d.lists(task(0))
+    d.happens(ContextLost("c0", "killed"))
+    d.up(0, demand=1)
+    assert d.assigned(0) == []
 
 
 def test_a_sweep_that_is_never_answered_does_not_hold_up_for_ever() -> None:
