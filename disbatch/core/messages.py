@@ -1,6 +1,6 @@
 """What crosses the KVS between driver and engines, as values with a JSON codec and a version.
 
-The protocol is the team's session page; here is its alphabet. Lists, not objects with names: half the bytes and time.
+The protocol is in docs/design.md, "The messages"; here is its alphabet. Lists, not objects with names: half the bytes and time.
 Commands are bytes; they travel as text with surrogate escapes, which JSON carries both ways.
 """
 

@@ -1,7 +1,7 @@
 """What earlier runs did: which tasks to skip, which to run again, and which do not belong to this task list.
 
 Memory is for ten million lines: for each task id a digest, and in one number its fate and where its line is, in flat arrays.
-Reading the files belongs to `runtime.resume`. Source of the rules: the team's format rules ("Resume").
+Reading the files belongs to `runtime.resume`. Source of the rules: docs/status.md.
 """
 
 from array import array

@@ -1,6 +1,6 @@
 """The status file: one record a line, to the byte what disBatch 3.0 writes, and the older forms when reading.
 
-Format: 15 fields separated by TAB, the last (the command) may hold TABs itself. Source: the team's format rules.
+Format: 15 fields separated by TAB, the last (the command) may hold TABs itself. Source: docs/status.md.
 Opening, appending and syncing belong to `runtime.statusfile`.
 """
 

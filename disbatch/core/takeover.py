@@ -3,7 +3,7 @@
 Part of the driver core; where there was no driver before, nothing here does anything. The list is read anew, from its
 beginning, so what engines speak of may not have been read yet: a claim waits until its task is. Until everybody who may
 still be alive has spoken, or one lease is over, a task that nobody claims may be running somewhere: it is not handed out.
-Source of the rule: the team's protocol page, "a restarted driver".
+Source of the rules: docs/design.md, "A driver that takes over".
 """
 
 from dataclasses import dataclass

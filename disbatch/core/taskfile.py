@@ -1,7 +1,7 @@
 """From lines to tasks: the directives, and the lazy expansion of PREFIX, SUFFIX, REPEAT, BARRIER and PERENGINE.
 
 Lines are bytes without their line end; nothing is decoded. Reading files belongs to `runtime.sources`.
-Source of the rules: the manual's directives and the team's format rules ("Directives").
+Source of the rules: the user manual of disBatch 3.0, docs/taskfiles.md.
 """
 
 import re

@@ -39,6 +39,7 @@ from disbatch.runtime.launches import Launches
 from disbatch.runtime.remains import Remains
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S
+from disbatch.runtime.signals import on_end_signals
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError
 from kvsstcp.values import Value
@@ -138,10 +139,7 @@ class Context:
 
     async def stay(self) -> int:
         """Until every engine is gone, or the driver is."""
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
-                continue  # nohup: a terminal that goes away is none of our business
-            self._loop.add_signal_handler(signum, self._signalled, signum)
+        on_end_signals(self._loop, self._signalled)
         job_end = self._watch_job_end()
         gone = asyncio.create_task(self._all_gone.wait())
         driver_gone = await self._served(gone)
@@ -182,7 +180,11 @@ class Context:
                 await self._rejoin()
             except RunOverError:
                 return False
+            except UsageError as refusal:  # it is of another run: nothing is to be waited for
+                self._say(str(refusal), "error")
+                return False
             except (DisBatchError, KvsError, OSError):
+                await self.close()
                 await asyncio.sleep(RETRY_S)
             else:
                 self._away = False
@@ -197,7 +199,7 @@ class Context:
             await self._client.close()
 
     async def _rejoin(self) -> None:
-        """Raises MachineError when the driver does not take us in."""
+        """Raises UsageError when the driver will not have us, MachineError when it does not answer."""
         await self._remains.finish()
         specs = self._specs
         rows = [
@@ -210,8 +212,10 @@ class Context:
         await asyncio.sleep(0)
         self._tell(back)
         reply = decode_joining((await asyncio.wait_for(answer, ANSWER_S)).data)
+        if isinstance(reply, Refusal):
+            raise UsageError(f"context {self._label} is not taken back: {reply.why}")
         if not isinstance(reply, Welcome):
-            raise MachineError("the driver does not take this context back")
+            raise MachineError("the driver answers something else than was asked")
 
     def _judge_end(self) -> int:
         """The connection is gone: has the run ended, or died?"""
@@ -246,7 +250,8 @@ class Context:
         if rank not in self._signed_in:
             self._say(f"no engine could be started on {node}: {why}", "error")
         code = self._launches.codes.get(rank, NOT_LAUNCHED)
-        if code != 0 and rank in self._signed_in:
+        # away from the driver, its word that an engine has signed in may have been lost with it
+        if code != 0 and (self._away or rank in self._signed_in):
             self._remains.left(rank, at_once=self._away)
         with contextlib.suppress(KvsError):
             self._tell(ProcessGone(self._cid, rank, why))

@@ -71,6 +71,7 @@ from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.roster import Entries, Roster
 from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
+from disbatch.runtime.signals import on_end_signals
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.steering import Steering
 from kvsstcp.values import Value
@@ -157,11 +158,7 @@ class DriverShell:
         self._recording = Recording(
             status_fd, self._files, self._resume, self._observers, self._happened, self._tell, self._fsync
         )
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
-                continue  # nohup: a terminal that goes away is none of our business
-            ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM
-            self._loop.add_signal_handler(signum, self._signalled, ending)
+        on_end_signals(self._loop, self._signalled)
         self._feeder = self._make_feeder(feed)
         self._launches = Launches(self._exited)
         if context is not None:
@@ -351,7 +348,8 @@ class DriverShell:
         if isinstance(message, Hello | Up):
             self._happened(MessageCame(message))
 
-    def _signalled(self, ending: Ending) -> None:
+    def _signalled(self, signum: int) -> None:
+        ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM
         if self._core.over:
             self._observers.hurry()
             if self._command:

@@ -132,16 +132,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
 
     settings, files, resume = stage.settings, stage.files, stage.resume
     engines, lifeline = _start_engines(stage)
-    log = open_log(files.log, settings.loglevel, "driver")
-    log.info(first_words(files.job_id, settings.task_name, files.status))
-    for text in (
-        *(resume.notes if resume else ()),
-        *settings.allocation.warnings,
-        *settings.warnings,
-        stage.server.warning,
-    ):
-        if text:
-            log.info(text)
+    log = _begin_log(stage)
     heirs = stage.inheritance
     joined = entry_lines(heirs.first_rank, heirs.contexts) if heirs else ()
     words = last_words(stage.facts, settings.context, (stage.list_line, *joined))
@@ -150,19 +141,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         BrokenPipeError
     ):  # there may be no engine on this host; others read the info file
         os.write(lifeline, pem + LIFELINE_MARK)
-    config = DriverConfig(
-        stage.facts.did,
-        socket.gethostname(),
-        os.getpid(),
-        settings.fail_fast,
-        settings.exit_code,
-        settings.startup_only,
-        usage=settings.usage,
-        losses=settings.losses,
-        inheritance=stage.inheritance,
-        quarantine=settings.quarantine,
-    )
-    core = DriverCore(config, resume.judge if resume else None)
+    core = DriverCore(_driver_config(stage), resume.judge if resume else None)
     feed = None
     if isinstance(stage.source, KvsSource):
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
@@ -214,6 +193,33 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         resume.earlier if resume and not core.read_whole else (),
         core.failed,
         files,
+    )
+
+
+def _begin_log(stage: _Stage) -> logging.Logger:
+    settings, files = stage.settings, stage.files
+    log = open_log(files.log, settings.loglevel, "driver")
+    log.info(first_words(files.job_id, settings.task_name, files.status))
+    notes = stage.resume.notes if stage.resume else ()
+    for text in (*notes, *settings.allocation.warnings, *settings.warnings, stage.server.warning):
+        if text:
+            log.info(text)
+    return log
+
+
+def _driver_config(stage: _Stage) -> DriverConfig:
+    settings = stage.settings
+    return DriverConfig(
+        stage.facts.did,
+        socket.gethostname(),
+        os.getpid(),
+        settings.fail_fast,
+        settings.exit_code,
+        settings.startup_only,
+        usage=settings.usage,
+        losses=settings.losses,
+        inheritance=stage.inheritance,
+        quarantine=settings.quarantine,
     )
 
 

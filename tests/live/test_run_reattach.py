@@ -124,6 +124,21 @@ def test_engines_of_a_dead_context_are_not_waited_for_longer_than_the_lease(benc
     assert bench.done() == [0, 1, 2, 3] and [len(begun(bench)[i]) for i in range(4)] == [2, 2, 1, 1]
 
 
+def test_a_context_that_the_new_driver_does_not_know_ends(bench: Bench) -> None:
+    run = begin(bench, f"{TASK}\n")
+    pool = join(bench, "-s", "localhost:1")
+    run.until(lambda: len(begun(bench)) == 1, "its task runs")
+    run.kill()
+    info = bench.path / "run_kvsinfo.txt"
+    lines = [line for line in info.read_text().splitlines(True) if not line.startswith("context ")]
+    info.write_text("".join(lines))
+    new = took_over(bench)
+    ended = pool.end()
+    assert ended.code == 3 and "is not taken back" in ended.err, ended.err
+    new.signal(signal.SIGTERM)
+    assert new.end().code == 143
+
+
 def test_a_living_driver_is_not_replaced(bench: Bench) -> None:
     run = begin(bench, f"{TASK}\n")
     pool = join(bench, "-s", "localhost:1")

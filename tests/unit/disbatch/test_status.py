@@ -1,4 +1,4 @@
-"""Status lines, byte for byte: the rows of the team's format page, round trips, older forms, and what is refused."""
+"""Status lines, byte for byte: the rows of docs/status.md, round trips, older forms, and what is refused."""
 
 import pytest
 from disbatch_builders import barrier, outcome, per_engine, task

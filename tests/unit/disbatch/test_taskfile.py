@@ -1,4 +1,4 @@
-"""From lines to tasks: every directive and rule of the team's format page, and what a bad line is told."""
+"""From lines to tasks: every directive and rule of docs/taskfiles.md, and what a bad line is told."""
 
 from itertools import pairwise
 
