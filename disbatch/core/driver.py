@@ -129,7 +129,7 @@ class DriverCore:
     @property
     def wants(self) -> int:
         """How many items of the task list the shell may hand in now."""
-        if self._barrier or self.list_ended or self._stop:
+        if self._barrier or self.list_ended or self._stop or self._recorder.behind:
             return 0
         room = max(0, self.fleet.room + LOOKAHEAD - len(self.ledger.ready))
         return max(room, LOOKAHEAD) if self._takeover.unread else room

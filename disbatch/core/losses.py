@@ -12,7 +12,6 @@ from typing import Literal
 from disbatch.core import notices
 from disbatch.core.books import Books, Run
 from disbatch.core.driver_events import (
-    Dismiss,
     EngineExited,
     EngineLost,
     Event,
@@ -111,11 +110,6 @@ class Losses:
         else:
             self._lingering[engine.sid] = engine
             self._sweep(now, engine)
-
-    def dismiss(self, sid: str, ep: int) -> None:
-        """A session of which nothing is known, and that holds something: it is over, and is told so."""
-        self._lost_sids.add(sid)
-        self._outbox.add(Dismiss(sid, ep))
 
     def _sweep(self, now: Instant, engine: Engine) -> None:
         engine.sweeping, engine.swept_at = True, now.mono_s

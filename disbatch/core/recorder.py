@@ -8,6 +8,10 @@ from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, task_record
 from disbatch.core.usage import node_line, usage_line
 
+MOST_WAITING = (
+    4096  # rows; what is copied from earlier runs comes as fast as the list is read, whatever the disk does
+)
+
 
 class Recorder:
     """Collects rows; `seal` makes a batch of them, `written` says whose reports that batch covered."""
@@ -16,6 +20,8 @@ class Recorder:
         self.rows: list[StatusRecord | Place] = []
         self._usage: list[str] | None = [] if usage else None
         self.lost = False  # some records are nowhere: the disk was given up
+        self.most = MOST_WAITING
+        self.waiting = 0  # rows on their way to the disk
         self._batch = 0
         # by batch: whose reports, up to which number, how many rows
         self._waiting: dict[int, tuple[Engine | None, int, int]] = {}
@@ -24,6 +30,11 @@ class Recorder:
     def pending(self) -> bool:
         """Whether a batch is still on its way to the disk."""
         return bool(self._waiting)
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits for the disk that the list has to wait as well."""
+        return self.waiting >= self.most
 
     def joined(self, engine: Engine) -> None:
         """An engine has signed in for the first time."""
@@ -41,6 +52,7 @@ class Recorder:
         self._batch += 1
         rows, self.rows = self.rows, []
         self._waiting[self._batch] = (engine, n, len(rows))
+        self.waiting += len(rows)
         if engine is not None:
             engine.unwritten += len(rows)
             engine.changed()
@@ -54,6 +66,7 @@ class Recorder:
     def written(self, batch: int) -> Engine | None:
         """The batch is on disk. Returns the engine that is owed an acknowledgement, if it came from one."""
         engine, n, count = self._waiting.pop(batch, (None, 0, 0))  # unknown after `give_up`
+        self.waiting -= count
         if engine is not None:
             engine.unwritten -= count
             engine.changed()

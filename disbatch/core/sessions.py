@@ -99,10 +99,6 @@ class Sessions:
             if known.state is EngineState.LOST:
                 known = fleet.renew(known)
         before = (known.sid, known.ep) if known else ("", 0)
-        if not before[0] and (hello.held or hello.reports) and not self._books.takeover.active:
-            # of a driver before us, and too late: what it holds may have been given to others
-            self.losses.dismiss(hello.sid, hello.ep)
-            return
         known = known or self._from_before(hello)
         slots = known.slots if known else 0
         engine = fleet.sign_in(hello)

@@ -101,9 +101,11 @@ class Takeover:
         engine.changed()
 
     def keep(self, engine: Engine, reports: tuple[Report, ...]) -> None:
-        """Reports that cannot be taken yet. The engine is not answered, and so sends no more."""
+        """Reports that cannot be taken yet. The engine is not answered, and so sends no others; on each new connection it
+        sends these again."""
         _, before = self._reports.get(engine.sid, (engine, ()))
-        self._reports[engine.sid] = (engine, before + reports)
+        newest = before[-1].n if before else 0
+        self._reports[engine.sid] = (engine, before + tuple([r for r in reports if r.n > newest]))
 
     def kept(self, engine: Engine) -> set[Held]:
         """The attempts that such reports of it speak of."""

@@ -19,6 +19,7 @@ from disbatch.core.driver_events import (
 from disbatch.core.errors import StatusFileError
 from disbatch.core.messages import EngineCommand, Report, Setup
 from disbatch.core.model import Task
+from disbatch.core.recorder import MOST_WAITING
 from disbatch.core.resume import Place, Verdict
 
 INT, TERM = SignalCame(Ending.SIGINT), SignalCame(Ending.SIGTERM)
@@ -672,6 +673,18 @@ def test_skipped_tasks_are_written_again_in_their_place_and_not_run() -> None:
     assert [row if isinstance(row, Place) else row.task_id for row in d.rows] == [Place(0, 0), Place(0, 2), 1]
     counts = d.core.ledger
     assert (counts.done, counts.skipped, counts.skipped_failed) == (1, 2, 1)
+
+
+def test_what_is_copied_from_earlier_runs_comes_no_faster_than_the_disk_takes_it() -> None:
+    d = Driver(judge=lambda what: (Verdict.SKIP_DONE, Place(0, what.task_id)), writes=False)
+    given = 0
+    while d.core.wants and given < 3 * MOST_WAITING:
+        what = [task(task_id) for task_id in range(given, given + d.core.wants)]
+        d.happens(ItemsCame(what))
+        given += len(what)
+    assert MOST_WAITING <= given < MOST_WAITING + LOOKAHEAD
+    d.write()
+    assert d.core.wants == LOOKAHEAD
 
 
 def test_skipped_failures_count_for_check() -> None:

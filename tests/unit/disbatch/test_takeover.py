@@ -4,7 +4,6 @@ from disbatch_builders import Driver, barrier, per_engine, task
 
 from disbatch.core.driver_events import (
     ContextLost,
-    Dismiss,
     Ending,
     JoinCame,
     Reply,
@@ -70,6 +69,16 @@ def test_reports_that_nobody_had_heard_are_taken_once_their_tasks_are_read() -> 
     d.lists(task(0), task(1))
     assert [(row.task_id, row.returncode) for row in d.rows] == [(1, 7)]
     assert d.last_ack(0) == 2 and d.core.ending is Ending.COMPLETE
+
+
+def test_reports_that_wait_for_the_list_are_kept_once_however_often_their_engine_connects() -> None:
+    d = driver()
+    report = d.report(0, 0)
+    for ep in range(1, 10):
+        d.hello(0, ep=ep, demand=1, reports=(report,), ended=1)
+    assert [len(reports) for _, reports in d.core._takeover._reports.values()] == [1]
+    d.lists(task(0))
+    assert [row.task_id for row in d.rows] == [0] and d.core.ending is Ending.COMPLETE
 
 
 def test_a_result_that_comes_after_its_task_was_read_is_not_lost() -> None:
@@ -141,15 +150,30 @@ def test_a_sweep_that_is_never_answered_does_not_hold_up_for_ever() -> None:
     assert d.assigned(0) == [(0, 1)]
 
 
-def test_a_claim_that_comes_too_late_is_dismissed() -> None:
+def late_claim() -> Driver:
+    """Of two tasks, of which another engine was given the first. Its own lease is over by then."""
     d = driver(contexts=())
-    d.happens(Tick())
-    d.hello(0, demand=0, held=((0, 1),))
-    assert [e.sid for e in d.effects if isinstance(e, Dismiss)] == ["sid0"]
-    assert d.core.fleet.deserted  # nobody waits for it, should it never come back
-    d.hello(0, demand=0, sid="sid0.1")
-    assert not d.core.fleet.deserted
-    assert [e.sid for e in d.effects if isinstance(e, Dismiss)] == ["sid0"]
+    d.engine(1)
+    d.lists(task(0), task(1))
+    assert d.assigned(1) == [(0, 1)]
+    d.hello(0, demand=0, held=((0, 1), (1, 1)))
+    return d
+
+
+def test_a_claim_that_comes_late_counts_for_what_nobody_else_was_given() -> None:
+    d = late_claim()
+    assert d.core.fleet.engines[0].held == {1: 1} and d.core.fleet.engines[1].held == {0: 1}
+    d.hello(0, demand=1, sid="sid0.1")
+    assert d.core.fleet.engines[0].held == {1: 2}
+
+
+def test_an_engine_that_claimed_late_and_never_came_back_is_waited_for_no_longer_than_its_lease() -> None:
+    d = late_claim()
+    d.finishes(0, rank=1)
+    for _ in range(int(LEASE_S + SWEEP_S)):
+        d.ticks(1.0)
+        d.up(1, demand=1)
+    assert d.core.fleet.engines[1].held == {1: 2}
 
 
 def test_a_barrier_that_was_met_is_passed_and_not_recorded_again() -> None:
