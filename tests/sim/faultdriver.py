@@ -5,7 +5,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from faultdisk import StatusFile
-from faultnode import Connection, Node
+from faultnet import Connection
+from faultnode import Node
+from faultrules import Talk, bounded
 from faultsite import STAYS_S, Site
 from faultworld import EPOCH_S, Broken
 
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
     from faulthouse import FaultHouse
 
 MAX_INVITED = 200  # where all have gone, more are invited
-MAX_UNREAD = 4_000  # messages in all mailboxes that nobody reads any more
-MAX_REPORTS = 400  # of one engine, not acknowledged
 
 
 class DriverLife:
@@ -69,8 +69,11 @@ class DriverLife:
             inheritance=self._inheritance(before) if before else None,
         )
         self.core = DriverCore(config, self.status.reader.judge if before or number else None)
+        self.core._recorder.most = self.plan.most_waiting
         self.takes_over = before
         self.alive = True
+        self.began_at = house.world.now
+        self._talk = Talk()
         self.ending: Ending | None = None
         self.nodes: dict[int, Node] = {}
         self.connections: dict[tuple[str, int], Connection] = {}
@@ -82,8 +85,8 @@ class DriverLife:
         self._feeding = False
         self._disk_at = 0.0
         self._known: dict[str, float] = {}  # by session: the engine's time as last heard
-        self._on_disk: list[tuple[float, Record]] = []  # under way, in order
-        self._disk_given_up = False
+        self.on_disk: list[tuple[float, Record]] = []  # under way, in order
+        self.disk_given_up = False
         self.sites: dict[str, Site] = {}  # by id
 
     def _inheritance(self, before: "DriverLife") -> Inheritance:
@@ -121,12 +124,16 @@ class DriverLife:
             node.driver = self
         self.sites = {cid: site for cid, site in before.sites.items() if site.nodes}
         for site in self.sites.values():
-            site.inherited = True
-            self.world.later(self.delay() + self.world.random.uniform(0.0, 2.0), self._back(site))
+            site.inherited, site.back = True, False
+            wait_s = self.delay() + self.world.random.uniform(0.0, 2.0)
+            if any(node.nobody_watches and not node.gone for node in site.nodes):
+                wait_s = min(wait_s, self.plan.lease_s / 2)  # nobody else can end what runs there
+            self.world.later(wait_s, self._back(site))
 
     def _back(self, site: Site) -> Callable[[], None]:
         def come() -> None:
             if self.alive and site.nodes[0].driver is self and site.up:
+                site.back = True
                 clean = site.clean()
                 rows = tuple([(node.rank, node.name, node.slots, False) for node in site.running])
                 self.happens(JoinCame(Rejoin(site.cid, site.cid, site.limit, rows, "sim", clean)))
@@ -185,7 +192,7 @@ class DriverLife:
         """SIGKILL. What was on its way to the disk may be there, or not, or some of its lines and half of another."""
         self.alive = False
         chance = self.world.random
-        for at, record in self._on_disk:
+        for at, record in self.on_disk:
             if at <= self.world.now:
                 continue
             full = self.disk_full_until > self.world.now
@@ -205,8 +212,8 @@ class DriverLife:
     def give_up_disk(self) -> None:
         """It is full, and the run has to stop."""
         if self.alive and self.disk_full_until > self.world.now:
-            self._disk_given_up = True
-            self._on_disk.clear()
+            self.disk_given_up = True
+            self.on_disk.clear()
             self.happens(DiskGivenUp())
 
     # -- what happens to it
@@ -247,7 +254,7 @@ class DriverLife:
     def _feed_soon(self) -> None:
         if self.core.wants and not self._feeding:
             self._feeding = True
-            self.world.later(self.world.random.choice((0.0, 0.001, self.plan.reading_s)), self._feed)
+            self.world.later(self.world.random.choice(self.plan.reading_s), self._feed)
 
     def _feed(self) -> None:
         self._feeding = False
@@ -261,6 +268,7 @@ class DriverLife:
     # -- what it does
 
     def _send(self, effect: Send) -> None:
+        self._talk.down(effect.message)
         self._put(effect.message, effect.message.sid, effect.message.ep)
 
     def _dismiss(self, effect: Dismiss) -> None:
@@ -278,11 +286,11 @@ class DriverLife:
         self.unread.pop((effect.sid, effect.ep), None)
 
     def _record(self, effect: Record) -> None:
-        if self._disk_given_up:
+        if self.disk_given_up:
             return
         wait_s = self.delay() + max(0.0, self.disk_full_until - self.world.now)
         at = self._disk_at = max(self._disk_at, self.world.now + wait_s)
-        self._on_disk.append((at, effect))
+        self.on_disk.append((at, effect))
         self.world.at(at, self._write)
 
     def _write(self) -> None:
@@ -291,8 +299,8 @@ class DriverLife:
         if self.disk_full_until > self.world.now:
             self.world.later(self.disk_full_until - self.world.now, self._write)
             return
-        while self._on_disk and self._on_disk[0][0] <= self.world.now:
-            _, record = self._on_disk.pop(0)
+        while self.on_disk and self.on_disk[0][0] <= self.world.now:
+            _, record = self.on_disk.pop(0)
             for row in record.rows:
                 self.status.write(row)
             self.happens(Written(record.batch))
@@ -301,7 +309,7 @@ class DriverLife:
         node, world = self.nodes[effect.rank], self.world
         if not node.context_up or (node.site and node.driver is not self):
             return  # nobody answers
-        fails = world.chance(0.25) and not node.nobody_watches
+        fails = world.chance(self.plan.sweeps_fail) and not node.nobody_watches
 
         def arrive() -> None:
             if node.cut_until > world.now or (fails and not node.nobody_watches):
@@ -357,11 +365,7 @@ class DriverLife:
                 entry = ledger.entries[task_id]
                 if entry.engine != engine.sid or entry.attempt != attempt:
                     raise Broken(f"task {task_id} is held by {engine.sid} and by {entry.engine}")
-        if sum(self.unread.values()) > MAX_UNREAD:
-            raise Broken("mailboxes that nobody reads fill up")
-        for node in self.nodes.values():
-            if len(node.core._reports) > MAX_REPORTS:
-                raise Broken(f"engine {node.rank} keeps {len(node.core._reports)} reports")
+        bounded(self)
 
 
 _CARRIERS: dict[type, Callable[[DriverLife, Any], None]] = {

@@ -6,6 +6,8 @@ The core is the real one. What the shells do (guard, sweep, reconnecting) is don
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from faultnet import Connection
+from faultrules import acknowledged, answered
 from faultsite import Site
 from faultworld import EPOCH_S, Process, World
 
@@ -38,43 +40,6 @@ if TYPE_CHECKING:
 GRACE_S = 1.0
 
 
-class Connection:
-    """Messages arrive in order, until it breaks; of what is under way then, some of the front may still arrive."""
-
-    def __init__(self, node: "Node", sid: str, ep: int) -> None:
-        self.node = node
-        self.key = (sid, ep)
-        self.broken = False
-        self._last = {"up": 0.0, "down": 0.0}
-        self._until = {"up": 1e18, "down": 1e18}  # what would arrive later is lost
-
-    def carry(self, way: str, action: Callable[[], None]) -> None:
-        world, node = self.node.world, self.node
-        if self.broken:
-            return
-        at = max(self._last[way], world.now + node.driver.delay(), node.cut_until + 0.001)
-        self._last[way] = at
-        world.at(at, lambda: self._arrive(way, at, action))
-        if world.chance(node.driver.plan.repeats):
-            again = at + world.random.uniform(0.0, node.driver.plan.lease_s)
-            world.at(again, lambda: self._arrive(way, again, action))
-
-    def _arrive(self, way: str, at: float, action: Callable[[], None]) -> None:
-        if at <= self._until[way]:
-            action()
-
-    def still_s(self, way: str) -> float:
-        """Until everything that was sent has arrived."""
-        return max(0.0, self._last[way] - self.node.world.now)
-
-    def break_(self) -> None:
-        if not self.broken:
-            self.broken = True
-            world = self.node.world
-            for way in self._until:
-                self._until[way] = world.now + world.random.choice((0.0, 0.0, 0.01, 0.3, 5.0))
-
-
 class Node:
     """One engine process with its guard. A later engine on the same machine is another Node of the same name."""
 
@@ -104,6 +69,7 @@ class Node:
         self._inbox: list[tuple[int, EngineEvent]] = []
         self._left = False
         self._unreachable_since: float | None = None
+        self.answered_at = 0.0  # or has begun to wait for an answer
 
     # -- life
 
@@ -119,7 +85,8 @@ class Node:
     @property
     def reachable(self) -> bool:
         """Whether somebody can have it swept."""
-        return self.cut_until <= self.world.now and self.context_up and not self.in_vain
+        back = self.site is None or self.site.back
+        return self.cut_until <= self.world.now and self.context_up and back and not self.in_vain
 
     @property
     def nobody_watches(self) -> bool:
@@ -138,6 +105,8 @@ class Node:
 
     def _beat(self) -> None:
         if self.engine_up:
+            if self.frozen_until <= self.world.now:
+                answered(self)
             self.happens(Tick())
             self.world.later(heartbeat_s(self.driver.plan.lease_s), self._beat)
 
@@ -162,6 +131,7 @@ class Node:
             return
         hello = self.core.hello(self.clock())
         self.connection = Connection(self, hello.sid, hello.ep)
+        self.answered_at = self.world.now
         self.driver.connections[hello.sid, hello.ep] = self.connection
         self._send(hello)
 
@@ -189,6 +159,7 @@ class Node:
             self.connection.carry("up", lambda: driver.message_came(message))
 
     def down_came(self, message: Down | Die) -> None:
+        self.answered_at = self.world.now
         self.happens(DownCame(message) if isinstance(message, Down) else DieCame(message))
 
     # -- the engine proper
@@ -199,7 +170,11 @@ class Node:
         if self.frozen_until > self.world.now:
             self._inbox.append((len(self._inbox), event))
             return
-        for effect in self.core.handle(self.clock(), event):
+        sid, reports = self.core.sid, list(self.core._reports) if isinstance(event, DownCame) else []
+        effects = self.core.handle(self.clock(), event)
+        if reports and self.core.sid == sid:
+            acknowledged(self, reports[: len(reports) - len(self.core._reports)])
+        for effect in effects:
             if self.engine_up:
                 _CARRIERS[type(effect)](self, effect)
 

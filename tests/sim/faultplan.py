@@ -2,10 +2,12 @@
 
 import random
 
+from faultprofiles import focus
 from faults import FAULTS, kill_driver
 
 from disbatch.core.engine_events import Job
 from disbatch.core.losses import LossPolicy
+from disbatch.core.recorder import MOST_WAITING
 
 
 class Plan:
@@ -16,11 +18,13 @@ class Plan:
         self.lease_s = chance.choice((2.0, 2.0, 4.0, 10.0))
         self.mean_s = chance.choice((0.01, 0.3, 1.0, 3.0))
         self.engines = chance.randint(1, 4)
-        self.policy = LossPolicy(
-            self.lease_s, chance.choice(("rerun",) * 5 + ("fail",)), chance.choice((1, 3, 50))
-        )
+        losses = chance.choice(("rerun",) * 5 + ("fail",)), chance.choice((1, 3, 50))
         self.repeats = chance.choice((0.0, 0.0, 0.05))
-        self.reading_s = chance.choice((0.0, 0.0, 0.5))  # until more of the list is there
+        self.reading_s = (
+            0.0,
+            0.001,
+            chance.choice((0.0, 0.0, 0.5)),
+        )  # one of them, until more of the list is there
         self.slow = chance.choice((0.0, 0.02, 0.1, 0.3))  # of messages that are late by seconds
         self.faults_s = 0.0 if calm else chance.choice((8.0, 20.0))
         self.pause_s = chance.choice((0.1, 0.3, 1.0, 4.0))  # between faults
@@ -37,6 +41,14 @@ class Plan:
         self.quarantine = 0 if calm else chance.choice((0, 0, 0, 1, 2))
         if self.reattach and self.faults_s and chance.random() < 0.7:
             self.faults = sorted({*self.faults, FAULTS.index(kill_driver)})
+        self.between = False  # whether faults come while there is no driver, too
+        self.stalls = False  # whether drivers stand still soon after they have taken over
+        self.most_waiting = MOST_WAITING  # rows, until the list is not read on
+        self.sweeps_fail = 0.25  # where they could be done
+        self.focus = ""  # the profile
+        if not calm and seed % 3 == 1:
+            focus(self, seed)
+        self.policy = LossPolicy(self.lease_s, *losses)
 
     def code(self, job: Job) -> int:
         if job.kind != "T":

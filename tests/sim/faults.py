@@ -118,7 +118,8 @@ def kill_driver(house: "FaultHouse", node: "Node", seconds: float) -> None:
     house._died_at = house.world.now
 
 
-FAULTS: "list[Callable[[FaultHouse, Node, float], None]]" = [
+Fault = Callable[["FaultHouse", "Node", float], None]
+FAULTS: list[Fault] = [
     break_connection,
     break_connection,
     break_connection,
@@ -143,3 +144,18 @@ FAULTS: "list[Callable[[FaultHouse, Node, float], None]]" = [
     freeze_driver,
     kill_driver,
 ]
+# what is done to machines, whether there is a driver or not
+TO_NODES = (
+    break_connection,
+    cut,
+    kill_engine,
+    kill_guard,
+    kill_both,
+    kill_launcher,
+    kill_context,
+    lose_way,
+    freeze_engine,
+    freeze_guard,
+    freeze_both,
+    terminate,
+)

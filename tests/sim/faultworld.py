@@ -72,6 +72,7 @@ class World:
         )  # of those, in the run that goes on; a resumption runs them again
         self.closed_at: int | None = None  # a barrier whose check has failed in the run that goes on
         self.counts: Counter[str] = Counter()
+        self._commands: set[int] = set()  # processes of PERENGINE commands on file
         self._running: dict[int, Process] = {}  # by task id
         self._per_node: dict[str, int] = defaultdict(int)
         self._taken: dict[str, set[int]] = defaultdict(set)  # CPUs, by node
@@ -191,6 +192,9 @@ class World:
                 self.closed_at = row.task_id
             return
         if row.flags[3] == "P":
+            if row.pid in self._commands:
+                raise Broken(f"the PERENGINE command that ran as process {row.pid} has two lines")
+            self._commands.add(row.pid)
             return
         if row.returncode == LOST:
             self.counts["given up"] += 1

@@ -7,7 +7,7 @@ from typing import Any
 from faultdisk import StatusFile
 from faultsite import Site
 
-from disbatch.core import fleet, losses, sessions, takeover
+from disbatch.core import fleet, losses, recorder, takeover
 from disbatch.core.ledger import Ledger
 
 
@@ -46,20 +46,6 @@ def no_claims() -> Any:
 def no_claims_ahead() -> Any:
     """Nor does what they hold of the part of the list that is not read yet."""
     return patched((takeover.Takeover, "take", lambda self, task: None))
-
-
-def late_claims_taken() -> Any:
-    """An engine that says hello after the time of claims is taken in with what it holds."""
-
-    def hello(self: sessions.Sessions, now: Any, message: Any) -> None:
-        active, self._books.takeover.active = self._books.takeover.active, True
-        _HELLO(self, now, message)
-        self._books.takeover.active = active
-
-    return patched((sessions.Sessions, "_hello", hello))
-
-
-_HELLO = sessions.Sessions._hello
 
 
 def silent_engines_not_swept() -> Any:
@@ -103,6 +89,36 @@ def limit_not_charged() -> Any:
     return patched((fleet.Context, "left", left))
 
 
+def acknowledged_unwritten() -> Any:
+    """A report is acknowledged when its line is on the way to the disk."""
+
+    def seal(self: recorder.Recorder, engine: Any, n: int) -> Any:
+        record = _SEAL(self, engine, n)
+        if engine is not None:
+            engine.acked, engine.ack_due = n, True
+        return record
+
+    return patched((recorder.Recorder, "seal", seal))
+
+
+_SEAL = recorder.Recorder.seal
+
+
+def disk_not_waited_for() -> Any:
+    """The list is read on, whatever waits for the disk."""
+    return patched((recorder.Recorder, "behind", False))
+
+
+def kept_twice() -> Any:
+    """Reports that wait for the list are kept once more on each new connection."""
+
+    def keep(self: takeover.Takeover, engine: Any, reports: Any) -> None:
+        before = self._reports.get(engine.sid, (engine, ()))[1]
+        self._reports[engine.sid] = (engine, before + reports)
+
+    return patched((takeover.Takeover, "keep", keep))
+
+
 def check_not_counted() -> Any:
     """A BARRIER CHECK opens whatever has failed before it."""
 
@@ -139,7 +155,6 @@ MUTANTS: list[Callable[[], Any]] = [
     no_hold_at_takeover,
     no_claims,
     no_claims_ahead,
-    late_claims_taken,
     silent_engines_not_swept,
     context_not_asked,
     early_reports_taken,
@@ -147,5 +162,8 @@ MUTANTS: list[Callable[[], Any]] = [
     limit_not_charged,
     check_not_counted,
     kept_is_asked_again,
+    kept_twice,
+    acknowledged_unwritten,
+    disk_not_waited_for,
     starts_beside_what_may_run,
 ]

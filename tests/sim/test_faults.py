@@ -11,6 +11,7 @@ import mutants
 import mutants_more
 import pytest
 from faulthouse import FaultHouse
+from faultprofiles import PROFILES
 from faults import FAULTS
 from faultworld import Broken
 
@@ -47,6 +48,8 @@ FOUND = {
     30: "a context whose driver was followed by another had more tasks than its limit",
     173: "two contexts of one name, in a run and in its resumption",
     21519: "an engine that had not spoken was no longer waited for when its context died",
+    331: "reports that waited for the list were kept once more on each new connection",
+    415: "a list was read on, and its copied rows waited for a full disk without bound",
     7352: "an engine that claimed too late, and died, was waited for without end",
 }
 
@@ -106,6 +109,7 @@ def test_the_faults_really_happen() -> None:
     ):
         assert counts[fault] > 0, fault
     assert any(len(house.drivers) > 2 for house in houses)
+    assert {house.plan.focus for house in houses} == {"", *(profile.__name__ for profile in PROFILES)}
     lost = [p for h in houses for p in h.world.processes.values() if p.job.kind == "T" and p.code is None]
     assert len(lost) > 100  # attempts that were killed
 
@@ -118,7 +122,12 @@ QUICK = {
     mutants.no_acknowledgement: 200,
     mutants.repeated_messages_taken: 200,
     mutants.recall_gives_all: 200,
+    mutants.repeated_reports_taken: 200,
+    mutants.lost_sessions_heard: 200,
     mutants.barrier_not_counted: 50,
+    mutants_more.context_not_asked: 200,
+    mutants_more.early_reports_taken: 200,
+    mutants_more.acknowledged_unwritten: 50,
     mutants_more.limit_not_charged: 100,
     mutants_more.check_not_counted: 100,
 }
