@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 POLL_S = 0.005
+_CPU_CLOCK_OF_A_PROCESS = (
+    2  # CPUCLOCK_SCHED: how clock_getcpuclockid(3) makes the id, which Python does not offer
+)
 
 
 class RunFailed(Exception):
@@ -83,9 +85,12 @@ def wait_until(
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of one process and its threads, without its children; also of one that ended and is not yet reaped."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    """CPU time of one process and its threads, without its children; also of one that ended and is not yet reaped.
+
+    By the process's own clock, to the nanosecond: /proc has it in hundredths of a second, rounded down twice. That is 2 %
+    of what the driver of a short list takes.
+    """
+    return time.clock_gettime(((~pid) << 3) | _CPU_CLOCK_OF_A_PROCESS)
 
 
 def cpu_until_end_s(argv: list[str], folder: Path, home: Path) -> float:
