@@ -12,6 +12,8 @@ from disbatch.core.failures import FailureGroup
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import StatusRecord
 
+DONE_WELL = frozenset(" " + o + e + " " for o in "O " for e in "E ")  # flags of tasks that did not fail
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

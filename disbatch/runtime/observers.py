@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from disbatch.core.failures import FailureGroup
-from disbatch.core.notable import Batch, Notable, RunEnd, find_barriers, find_failure
+from disbatch.core.notable import DONE_WELL, Batch, Notable, RunEnd, find_barriers, find_failure
 from disbatch.core.resume import Place
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import StatusRecord
@@ -91,6 +91,8 @@ class Observers:
         rows = [row for row in all_rows if isinstance(row, StatusRecord)]
         batch = Batch(rows, len(all_rows) - len(rows))
         self._each("written", lambda observer: observer.written(batch))
+        if DONE_WELL.issuperset([row[0] for row in rows]):  # nothing to look for, nearly always
+            return
         first = None if self._failed else find_failure(rows)
         if first:
             self._failed = True

@@ -113,7 +113,9 @@ class WebPage:
                 self._ticking.cancel()
                 await asyncio.wait([self._ticking])
             self._picture.end(end.ending, end.text, end.exit_code)
-            self._tick()
+            self._ticked_s = -TICK_S  # whoever comes now sees the end, too
+            if self._hub.viewers:
+                self._tick()
             if self._server:
                 await asyncio.wait_for(self._server.close(), LAST_WORDS_S)
         except TimeoutError:

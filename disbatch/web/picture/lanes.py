@@ -37,7 +37,7 @@ class Lanes:
         ends, free = self._ends, self._free
         fits = bisect_right(ends, start_s)
         if not fits or key in self._held:
-            row, was_free = self._held.pop(key, None) or self._take(start_s)
+            row, was_free = self._held.pop(key) if key in self._held else self._take(start_s)
             if was_free:
                 self._put_back(finish_s, row)
             return row

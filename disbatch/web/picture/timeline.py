@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import lt
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from disbatch.core.status import StatusRecord
 from disbatch.web.picture.lanes import Lanes
@@ -16,14 +16,18 @@ DENSE = 150  # rows in one go, beyond which short neighbours are drawn as one: i
 SHORT_S = 0.1  # a neighbour this short is a few pixels wide where half a minute is shown
 GAP_S = 0.05  # between neighbours that are drawn as one
 LONGEST_MERGED_S = 1.0
-CROWD = 8  # short tasks of a node for each slice of GAP_S, from which on it is quicker to draw slices than tasks
+CROWD = 8  # short tasks of a node for each slice of GAP_S: from here on slices are quicker than tasks
 LABEL_CHARS = 60
 
-_USUAL = frozenset(r + o + e + " " for r in "R " for o in "O " for e in "E ")  # flags of tasks that this run has run
-# by number: half the time of a name
-_FLAGS, _TASK, _NODE, _CODE, _ELAPSED, _START, _FINISH = map(
-    StatusRecord._fields.index, ("flags", "task_id", "node", "returncode", "elapsed_s", "start_s", "finish_s")
-)
+_USUAL = frozenset(r + o + e + " " for r in "R " for o in "O " for e in "E ")  # flags of tasks of this run
+# fields of a record by number: half the time of a name
+_FLAGS: Final = 0
+_TASK: Final = 1
+_NODE: Final = 4
+_CODE: Final = 6
+_ELAPSED: Final = 7
+_START: Final = 8
+_FINISH: Final = 9
 
 
 @dataclass(slots=True)
@@ -156,16 +160,14 @@ class Timeline:
         if any(r.task_id not in held or r.flags not in _USUAL for r in odd):
             return False
         crowd = [r for r in rows if r[_ELAPSED] < SHORT_S] if odd else rows
-        if len(crowd) < CROWD:
-            return False
         slices = _slices([r[_START] for r in crowd], [r[_FINISH] for r in crowd])
-        if len(crowd) < CROWD * len(slices):
+        if not slices:
             return False
         for r in odd:
-            if r.elapsed_s < SHORT_S:
-                lanes.give_back(r.task_id, min(r.start_s, lanes.edge_s or r.start_s))
-            else:
+            if r.elapsed_s >= SHORT_S:
                 fresh.append(_bar(r, at, lanes.place(r.task_id, r.start_s, r.finish_s)))
+            elif r.task_id in held:
+                lanes.give_back(r.task_id, min(r.start_s, lanes.edge_s or r.start_s))
         newest: dict[int, Bar] = {}
         for first, end, at_once, start_s, finish_s in slices:
             start_s = min(max(start_s, lanes.edge_s), finish_s)
@@ -176,7 +178,9 @@ class Timeline:
     def _draw_slice(self, at: int, rows: list[StatusRecord], at_once: int, start_s: float, finish_s: float,
                     newest: dict[int, Bar], fresh: list[Bar]) -> None:  # fmt: skip
         codes = [r[_CODE] for r in rows if r[_CODE]]
-        for number, (tasks, failed) in enumerate(zip(_shares(len(rows), at_once), _shares(len(codes), at_once), strict=True)):
+        for number, (tasks, failed) in enumerate(
+            zip(_shares(len(rows), at_once), _shares(len(codes), at_once), strict=True)
+        ):
             first = rows[number]
             row = self._lanes[at].place(first.task_id, start_s, finish_s)
             bar = newest.get(row)
@@ -184,7 +188,17 @@ class Timeline:
             if bar is not None and bar.takes(start_s, finish_s):
                 bar.add(finish_s, tasks, failed, code)
             else:
-                newest[row] = bar = Bar(at, row, start_s, finish_s, tasks, failed, first.task_id, code, first.command[:LABEL_CHARS])
+                newest[row] = bar = Bar(
+                    at,
+                    row,
+                    start_s,
+                    finish_s,
+                    tasks,
+                    failed,
+                    first.task_id,
+                    code,
+                    first.command[:LABEL_CHARS],
+                )
                 fresh.append(bar)
 
     def running(self, tasks: Iterable[Running], now_s: float) -> list[Open]:
@@ -240,11 +254,14 @@ def _bar(r: StatusRecord, node: int, row: int) -> Bar:
 
 def _slices(starts: list[float], ends: list[float]) -> list[tuple[int, int, int, float, float]]:
     """Cuts short tasks into slices of GAP_S at most, by their ends. Of each slice: the number of its first task and the one
-    behind its last, how many ran side by side (no more than it has), when the first began and the last ended."""
+    behind its last, how many ran side by side (no more than it has), when the first began and the last ended. None at all
+    where they would have too few tasks."""
     starts.sort()
     ends.sort()
-    span_s = ends[-1] - ends[0]
+    span_s = ends[-1] - ends[0] if ends else 0.0
     parts = int(span_s / GAP_S) + 1
+    if len(ends) < CROWD * parts:
+        return []
     found = []
     first = 0
     for part in range(1, parts + 1):
@@ -252,7 +269,9 @@ def _slices(starts: list[float], ends: list[float]) -> list[tuple[int, int, int,
         if end > first:
             at_once = 1
             # the n-th end comes after the start of task n + at_once: then so many, and one more, ran at that time
-            while at_once < end - first and any(map(lt, starts[first + at_once : end + at_once], ends[first:end])):
+            while at_once < end - first and any(
+                map(lt, starts[first + at_once : end + at_once], ends[first:end])
+            ):
                 at_once += 1
             found.append((first, end, at_once, starts[first], ends[end - 1]))
         first = end

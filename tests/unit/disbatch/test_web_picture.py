@@ -4,16 +4,18 @@ import itertools
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import disbatch.web.picture.timeline as tl
 from disbatch.core.failures import FailureGroup
 from disbatch.core.snapshot import EngineView, RunningView, RunSnapshot
 from disbatch.core.status import StatusRecord
 from disbatch.web.picture.causes import EXAMPLES, SHOWN_GROUPS, Causes
 from disbatch.web.picture.lanes import MOST_ROWS, Lanes
 from disbatch.web.picture.picture import KEPT_MESSAGES, PageFacts, Picture
-from disbatch.web.picture.timeline import DENSE, MOST_NODES, Running, Timeline
+from disbatch.web.picture.timeline import DENSE, MOST_NODES, Bar, Running, Timeline
 
 FACTS = PageFacts("Tasks", "J1", "vm", "/tmp/run_status.txt", 1000.0, "4", False)
 
@@ -137,6 +139,85 @@ def test_many_short_tasks_become_few_bars_and_every_one_is_counted() -> None:
     assert all(b.finish_s - b.start_s <= 1.0 for b in bars)
 
 
+def crowd(slots: int, busy: int, seconds: float, apart_s: float = 0.0) -> list[StatusRecord]:
+    """Tasks of 3 to 5 ms on `busy` of the slots, each `apart_s` after the one before it, in the order of their ends."""
+    rows = []
+    for slot in range(busy):
+        at, n = slot * 0.0007, 0
+        while at < seconds:
+            took = 0.003 + (n * 7 + slot) % 3 * 0.001
+            rows.append((at, at + took))
+            at, n = at + took + apart_s, n + 1
+    rows.sort(key=lambda span: span[1])
+    return [record(n, *span, int(n % 50 == 0)) for n, span in enumerate(rows)]
+
+
+def drawn_s(bars: list[Bar]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for bar in bars:
+        found[bar.row] = found.get(bar.row, 0.0) + bar.finish_s - bar.start_s
+    return found
+
+
+@pytest.mark.parametrize(("slots", "busy"), [(2, 2), (4, 1), (8, 8), (16, 5)])
+def test_a_crowd_is_drawn_as_its_tasks_would_be(slots: int, busy: int) -> None:
+    rows = crowd(slots, busy, 3.0)
+    at_once, each = timeline(slots), timeline(slots)
+    bars = at_once.add(rows)
+    one_by_one: list[Bar] = []
+    each._draw_each(rows, one_by_one)
+    assert sum(b.tasks for b in bars) == len(rows) and sum(b.failed for b in bars) == len(rows[::50])
+    assert all(b.failed <= b.tasks and (b.returncode != 0) == (b.failed > 0) for b in bars)
+    assert at_once.rows == each.rows == [busy]
+    shown, wanted = drawn_s(bars), drawn_s(one_by_one)
+    assert all(abs(shown[row] - wanted[row]) < 0.1 for row in wanted)
+    assert len(bars) < 6 * busy
+
+
+def test_a_crowd_leaves_open_where_nothing_ran() -> None:
+    t = timeline()
+    early, late = crowd(2, 2, 1.0), crowd(2, 2, 1.0)
+    rows = early + [r._replace(start_s=r.start_s + 3, finish_s=r.finish_s + 3) for r in late]
+    bars = t.add(rows)
+    assert all(b.finish_s < 1.1 or b.start_s >= 3 for b in bars)
+    assert sum(drawn_s(bars).values()) == pytest.approx(4, abs=0.1)
+
+
+def test_what_runs_on_beside_a_crowd_keeps_its_row() -> None:
+    t = timeline(2)
+    (running,) = t.running([Running("a", 10**6, 0.0, "long")], 0.0)
+    first = t.add(crowd(2, 1, 1.0))
+    assert {b.row for b in first} == {1 - running.row}
+    # one of the crowd is seen running at a look, and has ended at the next
+    t.running([Running("a", 10**6, 0.0, "long"), Running("a", 5001, 1.01, "short")], 1.012)
+    more = [r._replace(task_id=5000 + n, start_s=r.start_s + 1.01, finish_s=r.finish_s + 1.01)
+            for n, r in enumerate(crowd(2, 1, 1.0))]  # fmt: skip
+    end = record(10**6, 0.0, 2.005)
+    bars = t.add([*more, end])
+    assert {b.row for b in bars if b.task_id == 10**6} == {running.row}
+    assert {b.row for b in bars if b.task_id != 10**6} == {1 - running.row}
+    assert sum(b.tasks for b in bars) == len(more) + 1 and not t._lanes[0].held
+
+
+def test_long_ones_among_a_crowd_are_drawn_one_by_one() -> None:
+    t = timeline(2)
+    long = record(10**6, 0.21, 0.7)
+    later = [r._replace(start_s=r.start_s + 0.21, finish_s=r.finish_s + 0.21) for r in crowd(2, 1, 0.6)]
+    rows = sorted([*crowd(2, 2, 0.2), *later, long], key=lambda r: r.finish_s)
+    bars = t.add(rows)
+    assert [(b.start_s, b.finish_s, b.tasks) for b in bars if b.task_id == 10**6] == [(0.21, 0.7, 1)]
+    assert sum(b.tasks for b in bars) == len(rows)
+    assert drawn_s(bars) == pytest.approx({0: 0.8, 1: 0.69}, abs=0.1) or drawn_s(bars) == pytest.approx(
+        {1: 0.8, 0: 0.69}, abs=0.1
+    )
+
+
+def test_a_clock_that_jumps_costs_nothing() -> None:
+    t = timeline()
+    rows = [*crowd(2, 2, 1.0), record(10**6, 1e9, 1e9 + 0.004)]
+    assert sum(b.tasks for b in t.add(rows)) == len(rows)
+
+
 def test_long_tasks_stay_apart_however_many_they_are() -> None:
     t = timeline(MOST_ROWS)
     rows = [record(n, n % 10, n % 10 + 0.9) for n in range(DENSE + 10)]
@@ -183,6 +264,12 @@ def test_only_counts_that_changed_are_told() -> None:
 
 
 # -- the whole and its changes
+
+
+def test_fields_by_their_numbers() -> None:
+    names = ("flags", "task_id", "node", "returncode", "elapsed_s", "start_s", "finish_s")
+    numbers = (tl._FLAGS, tl._TASK, tl._NODE, tl._CODE, tl._ELAPSED, tl._START, tl._FINISH)
+    assert tuple(map(StatusRecord._fields.index, names)) == numbers
 
 
 def test_a_newcomer_and_one_who_was_there_have_the_same_picture() -> None:
