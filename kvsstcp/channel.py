@@ -128,7 +128,6 @@ class Channel:
         "_descriptor",
         "_error",
         "_kept",
-        "_least",
         "_looks",
         "_mask",
         "_moved",
@@ -138,6 +137,7 @@ class Channel:
         "_send",
         "_sock",
         "closing",
+        "least",
         "paused",
     )
 
@@ -154,7 +154,7 @@ class Channel:
         self._output_bytes = output_bytes
         self._mask = 0
         self._error: OSError | None = None
-        self._least = 1
+        self.least = 1
         self._looks = 0
         self._moved = False
         self.paused = False
@@ -191,9 +191,9 @@ class Channel:
     def expect(self, count: int) -> None:
         """Not to be woken for less than `count` bytes, if they come soon: what does not is read some milliseconds later,
         after a call of `missed`."""
-        if count != self._least and not self.closing:
+        if count != self.least and not self.closing:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
-            self._least = count
+            self.least = count
             if count > 1:
                 self._poller.expecting(self)
 
@@ -238,7 +238,7 @@ class Channel:
 
     def keep_expecting(self) -> bool:
         """Whether to look again: false when for some time nothing has come, and from now on any byte will do."""
-        if self.closing or self._least == 1:
+        if self.closing or self.least == 1:
             return False
         if self._moved:
             self._moved, self._looks = False, 0
@@ -250,11 +250,14 @@ class Channel:
             self._looks += 1
             if self._looks >= _LOOKS:
                 self.expect(1)
-        return self._least > 1
+        return self.least > 1
 
     def ready(self, events: int) -> None:
         self._moved = True
         try:
+            if events == READ == self._mask:
+                self._readable()
+                return
             if events & WRITE or not self._mask & READ:
                 self._writable()
             if events & ~WRITE and self._mask & READ:

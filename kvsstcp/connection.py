@@ -91,9 +91,19 @@ class Connection(Channel):
             plain = bytes(data) if self._tls is None else self._decrypt(data)
             if self._handshake is not None:
                 plain = self._prove(plain)
-            asked = self._feed(plain) if plain else False
+            decoder = self._decoder
+            requests = decoder.feed(plain)
+            if decoder.unfinished or self._held_bytes:
+                self._account(decoder.held_bytes)
+            if requests:
+                self._perform(requests)
+            elif decoder.error is not None:
+                raise decoder.error
             if self._rhythm is not None:
-                self.expect(self._rhythm.heard(len(data), asked))
+                asked = bool(requests) and requests[-1][0] in _QUESTIONS and not decoder.unfinished
+                least = self._rhythm.heard(len(data), asked)
+                if least != self.least:
+                    self.expect(least)
         except ProtocolError as error:
             self.cut_off(error)
         if self._tls is not None and self._tls.ended:
@@ -219,18 +229,6 @@ class Connection(Channel):
             self.flush()
         return handshake.rest
 
-    def _feed(self, data: bytes) -> bool:
-        """Returns whether the last that came was the end of a question."""
-        decoder = self._decoder
-        requests = decoder.feed(data)
-        if decoder.unfinished or self._held_bytes:
-            self._account(decoder.held_bytes)
-        if requests:
-            self._perform(requests)
-        elif decoder.error is not None:
-            raise decoder.error
-        return bool(requests) and not decoder.unfinished and requests[-1].op in _QUESTIONS
-
     def _perform(self, requests: list[Request]) -> None:
         """Carry requests out, in order, until one ends the connection or the peer has too much to read."""
         store, server = self._store, self._server
@@ -242,7 +240,9 @@ class Connection(Channel):
                 self.last_key = key
                 found = store.get(self, key)
                 if found is not None:
-                    self._answer(found)
+                    coding, data = found
+                    self._out.append(b"%b%10d%b" % (coding, len(data), data))
+                    self._out_bytes += len(data) + 14
             else:
                 self._perform_rare(op, key, value)
                 if self._ending:

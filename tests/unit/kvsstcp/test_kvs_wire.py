@@ -20,25 +20,26 @@ values = st.builds(
 
 def made(op: bytes, key: bytes = b"") -> Request:
     """Without this, hypothesis would make up the value, too."""
-    return Request(op, key)
+    return op, key, wire.EMPTY
 
 
 def encoded(request: Request) -> bytes:
-    if request.op == wire.PUT:
-        return wire.encode_put(request.key, request.value)
-    if request.op == wire.MKEY:
-        watched, _, events = request.value.data.rpartition(b":")
-        return wire.encode_monitor(request.key, watched, events.decode())
-    if request.op in (wire.GET, wire.VIEW, wire.TAKE):
-        return wire.encode_keyed(request.op, request.key)
-    return request.op
+    op, key, value = request
+    if op == wire.PUT:
+        return wire.encode_put(key, value)
+    if op == wire.MKEY:
+        watched, _, events = value.data.rpartition(b":")
+        return wire.encode_monitor(key, watched, events.decode())
+    if op in (wire.GET, wire.VIEW, wire.TAKE):
+        return wire.encode_keyed(op, key)
+    return op
 
 
 requests = st.one_of(
-    st.builds(lambda k, v: Request(wire.PUT, k, v), keys, values),
+    st.builds(lambda k, v: (wire.PUT, k, v), keys, values),
     st.builds(made, st.sampled_from((wire.GET, wire.VIEW, wire.TAKE)), keys),
     st.builds(
-        lambda k, w, e: Request(wire.MKEY, k, Value(b"", w + b":" + e)),
+        lambda k, w, e: (wire.MKEY, k, Value(b"", w + b":" + e)),
         keys,
         keys,
         st.sampled_from((b"", b"gp")),
@@ -73,8 +74,8 @@ def test_requests_byte_by_byte(sent: list[Request]) -> None:
 def test_any_bytes_end_in_requests_or_a_named_error(data: bytes, step: int) -> None:
     decoder = wire.RequestDecoder(Limits(key_bytes=20, value_bytes=50))
     for at in range(0, len(data), step):
-        for request in decoder.feed(data[at : at + step]):
-            assert len(request.key) <= 20 and len(request.value.data) <= 50
+        for _, key, value in decoder.feed(data[at : at + step]):
+            assert len(key) <= 20 and len(value.data) <= 50
         assert decoder.held_bytes <= 20 + 50 + 28 + step
         if decoder.error is not None:
             assert type(decoder.error) is not ProtocolError
@@ -107,7 +108,7 @@ def test_any_bytes_end_in_requests_or_a_named_error(data: bytes, step: int) -> N
 )
 def test_each_broken_rule_has_a_name(data: bytes, error: type[ProtocolError]) -> None:
     decoder = wire.RequestDecoder(Limits(key_bytes=20, value_bytes=50))
-    assert decoder.feed(b"get_         1a" + data) == [Request(wire.GET, b"a")], (
+    assert decoder.feed(b"get_         1a" + data) == [made(wire.GET, b"a")], (
         "what stood before the fault counts"
     )
     assert type(decoder.error) is error
@@ -123,6 +124,34 @@ def test_an_announced_length_allocates_nothing() -> None:
 
 def test_numbers_may_be_padded_with_zeros_or_blanks() -> None:
     assert wire.number(b"0000000007") == wire.number(b"         7") == 7
+
+
+def test_what_is_known_is_read_like_what_is_new() -> None:
+    """The second of two equal requests is read by the tables that the first has filled."""
+    put, get = wire.encode_put(b"k", Value(b"ASTR", b"xy")), wire.encode_keyed(wire.GET, b"k")
+    decoder = wire.RequestDecoder(Limits(key_bytes=21))
+    first = decoder.feed(put + get)
+    for cut in range(len(put + get)):
+        assert decoder.feed((put + get)[:cut]) + decoder.feed((put + get)[cut:]) == first
+    assert first == [(wire.PUT, b"k", Value(b"ASTR", b"xy")), (wire.GET, b"k", wire.EMPTY)]
+
+
+def test_what_one_server_knows_is_not_let_through_by_a_stricter_one() -> None:
+    request = wire.encode_put(b"k" * 30, Value(b"ASTR", b"x" * 60))
+    assert len(wire.RequestDecoder(Limits(key_bytes=30, value_bytes=60)).feed(request)) == 1
+    for limits in (Limits(key_bytes=29, value_bytes=60), Limits(key_bytes=30, value_bytes=59)):
+        decoder = wire.RequestDecoder(limits)
+        assert decoder.feed(request) == []
+        assert type(decoder.error) is TooLong
+
+
+def test_tables_of_what_is_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_SMALL", 10)
+    decoder = wire.RequestDecoder(Limits(key_bytes=22))
+    for length in range(40):
+        decoder.feed(wire.encode_put(b"k", Value(b"%04d" % length, b"x" * length)))
+        decoder.feed(wire.encode_keyed(wire.GET, b"k" * min(length, 22)))
+    assert len(decoder._heads) <= 10 and len(decoder._tails) <= 10
 
 
 replies = st.one_of(
