@@ -77,23 +77,30 @@ class Poller:
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
-    def _turn(self, wait_s: float = 0) -> bool:
+    def _turn(self) -> None:
         watched = self._watched
-        found = self._epoll.poll(wait_s, _EVENTS)
-        for descriptor, events in found:
+        for descriptor, events in self._epoll.poll(0, _EVENTS):
             # One before may have ended this one. Its number is not another's yet: sockets are closed below.
             who = watched.get(descriptor)
             if who is not None:
                 who.ready(events)
         if self._gone:
             self._bury_all()
-        return bool(found)
 
     def _stay(self) -> None:
         now = time.monotonic()
         end = now + _STAY_S
-        wait_s = 0.0
-        while self._turn(wait_s) and now < end:
+        poll, watched, wait_s = self._epoll.poll, self._watched, 0.0
+        while now < end:
+            found = poll(wait_s, _EVENTS)
+            if not found:
+                return
+            for descriptor, events in found:  # as in `_turn`
+                who = watched.get(descriptor)
+                if who is not None:
+                    who.ready(events)
+            if self._gone:
+                self._bury_all()
             now = time.monotonic()
             if self._patrol is not None and now > self._look_at:
                 self._patrol.cancel()

@@ -17,14 +17,17 @@ _HANDSHAKE_RECORD = 0x16
 class TlsPipe:
     """One connection. After each `receive`, what `outgoing` returns has to be sent to the peer."""
 
-    __slots__ = ("_first", "_in", "_object", "_out", "_read", "_write", "ended", "ready")
+    __slots__ = ("_first", "_in", "_object", "_out", "_read", "_write", "_write_in", "ended", "ready")
 
     def __init__(self, context: ssl.SSLContext, server_side: bool):
         self._in = ssl.MemoryBIO()
+        self._write_in = self._in.write
         self._out = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._in, self._out, server_side=server_side)
-        self._read = self._object.read
-        self._write = self._object.write
+        # The methods of SSLObject only pass on to those of this one. That frame more is felt with each record.
+        inner = getattr(self._object, "_sslobj", self._object)
+        self._read = inner.read
+        self._write = inner.write
         self._first = server_side
         self.ready = False
         self.ended = False
@@ -36,15 +39,23 @@ class TlsPipe:
     def receive(self, data: bytes | memoryview) -> bytes:
         """Decrypt. Sets `ready` once the handshake is done, `ended` when the peer closed in order. Raises
         TlsFailure."""
-        if self._first:
-            # OpenSSL waits for five bytes before it looks at one; a client of old may send four and wait, too.
-            if data[0] != _HANDSHAKE_RECORD:
-                raise TlsFailure("the peer does not speak TLS")
-            self._first = False
-        if len(data) <= _SLICE:
-            return self._receive_slice(data)
-        whole = memoryview(data)
-        return b"".join(self._receive_slice(whole[at : at + _SLICE]) for at in range(0, len(data), _SLICE))
+        if not self.ready:
+            if self._first:
+                # OpenSSL waits for five bytes before it looks at one; a client of old may send four and wait, too.
+                if data[0] != _HANDSHAKE_RECORD:
+                    raise TlsFailure("the peer does not speak TLS")
+                self._first = False
+        elif len(data) <= _SLICE:
+            self._write_in(data)
+            return self._records()
+        whole, chunks = memoryview(data), []
+        for at in range(0, len(data), _SLICE):
+            self._write_in(whole[at : at + _SLICE])
+            if not self.ready:
+                self._handshake()
+            if self.ready:
+                chunks.append(self._records())
+        return b"".join(chunks)
 
     def seal(self, data: bytes) -> bytes:
         """Encrypt; returns the ciphertext, which has to be sent. Raises TlsFailure."""
@@ -75,13 +86,9 @@ class TlsPipe:
         except ssl.SSLError:
             pass  # It wants the peer's answer, or the handshake never ended: our part is written or void.
 
-    def _receive_slice(self, data: bytes | memoryview) -> bytes:
+    def _records(self) -> bytes:
+        """What the records say that are whole by now."""
         incoming = self._in
-        incoming.write(data)
-        if not self.ready:
-            self._handshake()
-            if not self.ready:
-                return b""
         chunk = b""
         try:
             # No record is longer than what is asked for, so that nothing stays behind inside OpenSSL.
