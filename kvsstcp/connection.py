@@ -88,7 +88,13 @@ class Connection(Channel):
         if self._ending:
             return
         try:
-            plain = bytes(data) if self._tls is None else self._decrypt(data)
+            tls = self._tls
+            if tls is None:
+                plain = bytes(data)
+            else:
+                plain = tls.receive(data)
+                if tls.out.pending:
+                    self.write(tls.outgoing())
             if self._handshake is not None:
                 plain = self._prove(plain)
             decoder = self._decoder
@@ -203,15 +209,6 @@ class Connection(Channel):
         super().abort(error)
 
     # The way in.
-
-    def _decrypt(self, sealed: memoryview) -> bytes:
-        tls = self._tls
-        assert tls is not None
-        data = tls.receive(sealed)
-        answer = tls.outgoing()
-        if answer:
-            self.write(answer)
-        return data
 
     def _prove(self, data: bytes) -> bytes:
         """Feed the handshake. Returns what the peer sent behind its proof."""
