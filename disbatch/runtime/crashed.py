@@ -7,6 +7,7 @@ is waited for until the lease of its engine is over.
 
 import contextlib
 import glob
+import json
 import os
 import subprocess
 import time
@@ -41,7 +42,7 @@ def last_words(facts: RunFacts, context: ContextSettings, joined: tuple[str, ...
         f"driver {host} {os.getpid()} {_started(os.getpid())}",
         f"session {facts.did}",
         f"lease {facts.lease_s:g}",
-        *(["reattach", *joined] if facts.reattach else []),
+        *(["reattach", _folder_line(), *joined] if facts.reattach else []),
     ]
     for node in context.allocation.nodes:
         local = context.scheduler.is_local(node.name)
@@ -74,6 +75,7 @@ class Crashed:
     job_id: str
     reattach: bool  # engines that others have brought wait for another driver
     fingerprint: str  # of the task list, where `reattach`
+    folder: str  # in which it was started, where `reattach`
 
     @property
     def _info(self) -> str:
@@ -163,23 +165,29 @@ class Crashed:
 def look(prefix: str) -> Crashed | None:
     """What the info file of a run says of its driver; None when there is none, or it says nothing."""
     words: dict[str, list[str]] = {}
-    nodes = []
+    nodes, folder = [], ""
     try:
         with open(prefix + INFO, encoding="utf-8", errors="replace") as file:
             for line in file:
                 word, *rest = line.split()[:4] or [""]
                 if word == "node" and len(rest) == 2:
                     nodes.append((rest[0], rest[1]))
+                elif word == "folder":
+                    folder = json.loads(line.partition(" ")[2])
                 words.setdefault(word, rest)
         host, pid, started = words["driver"]
         (did,), (lease,) = words["session"], words["lease"]
         run = " ".join(words["run"])
         waits, (fingerprint,) = "reattach" in words, words.get("list", [""])
         return Crashed(
-            prefix, host, int(pid), started, did, float(lease), tuple(nodes), run, waits, fingerprint
+            prefix, host, int(pid), started, did, float(lease), tuple(nodes), run, waits, fingerprint, folder
         )
     except (OSError, KeyError, ValueError):
         return None
+
+
+def _folder_line() -> str:
+    return f"folder {json.dumps(os.getcwd())}"  # any name fits into a line
 
 
 def _started(pid: int) -> str:

@@ -110,6 +110,11 @@ def find_predecessor(settings: RunSettings, list_line: str) -> Predecessor | Non
                 f"{prefix}: this run was started without --reattach, so its engines have ended with its driver; "
                 f"resume it with -r {prefix}_status.txt"
             )
+        if crashed.folder != os.getcwd():
+            raise UsageError(
+                f"--reattach: the run {prefix} was started in {crashed.folder}, not in {os.getcwd()}, "
+                "and its tasks run there; start it there"
+            )
         if crashed.lease_s != settings.losses.lease_s:
             raise UsageError(f"--reattach: the run {prefix} was started with --lease {crashed.lease_s:g}")
         if f"list {crashed.fingerprint}" != list_line:

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from disbatch_runs import Bench, Run, wait_until
+from disbatch_runs import PYTHON, Bench, Run, wait_until
 
 SCRIPT = ["./run_dbUtil.sh"]
 # what a task has done is seen by its files: how often it was begun, and by which process
@@ -168,6 +168,25 @@ def test_another_list_or_two_drivers_at_once_are_refused(bench: Bench) -> None:
         refused = again(bench).end()
     assert refused.code == 2 and "another driver goes on" in refused.err and refused.err.count("\n") == 1
     new = took_over(bench)
+    new.signal(signal.SIGTERM)
+    new.end()
+
+
+def test_another_folder_is_refused(bench: Bench) -> None:
+    run = begin(bench, "true\n")
+    run.kill()
+    elsewhere = bench.path / "else where"
+    elsewhere.mkdir()
+    prefix, tasks = str(bench.path / "run"), str(bench.path / "Tasks")
+    refused = bench.start(
+        "-S", "--reattach", "-p", prefix, tasks, program=["/usr/bin/env", "-C", str(elsewhere), *PYTHON]
+    ).end()
+    assert refused.code == 2 and refused.err.count("\n") == 1, refused.err
+    assert f"was started in {bench.path}, not in {elsewhere}" in refused.err
+    new = bench.start(
+        "-S", "--reattach", "-p", prefix, tasks
+    )  # other words for the same files are no other run
+    new.until(lambda: "going on with the run" in new.err(), "it has begun")
     new.signal(signal.SIGTERM)
     new.end()
 
