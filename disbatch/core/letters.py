@@ -60,7 +60,8 @@ def _head(sender: Sender) -> list[str]:
 def _since(parcel: Parcel, now: float) -> list[str]:
     skipped = f", {parcel.skipped} skipped as done earlier" if parcel.skipped else ""
     when = _clock(max(0.0, now - parcel.since_s))
-    return [f"Since the last mail ({when}): {_counts(parcel.finished, parcel.failed)}{skipped}."]
+    start = "start" if parcel.first else "last mail"
+    return [f"Since the {start} ({when}): {_counts(parcel.finished, parcel.failed)}{skipped}."]
 
 
 def _so_far(s: RunSnapshot) -> list[str]:

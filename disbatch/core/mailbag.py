@@ -17,7 +17,7 @@ _LONGEST_WAIT_FACTOR = 32  # between tries, times the shortest
 
 @dataclass(slots=True)
 class Parcel:
-    """What a mail tells: tasks that finished since the mail before."""
+    """What a mail tells: tasks that finished since the mail before, or, in the first one, since the start."""
 
     since_s: float
     finished: int = 0
@@ -25,6 +25,7 @@ class Parcel:
     skipped: int = 0
     fine: list[StatusRecord] = field(default_factory=list)  # the first of those that went well
     failures: list[StatusRecord] = field(default_factory=list)  # the first of those that failed
+    first: bool = False  # no mail has gone before
 
     def add(self, batch: Batch) -> None:
         self.skipped += batch.skipped
@@ -45,6 +46,7 @@ class Parcel:
             self.skipped + later.skipped,
             (self.fine + later.fine)[:SHOWN],
             (self.failures + later.failures)[:SHOWN],
+            self.first,
         )
 
 
@@ -55,7 +57,7 @@ class Mailbag:
         self._every = every
         self._interval_s = interval_s
         self._retry_s = retry_s
-        self._collected = Parcel(now)
+        self._collected = Parcel(now, first=True)
         self._under_way: Parcel | None = None
         self._not_before = now
         self._wait_s = retry_s

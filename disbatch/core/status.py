@@ -146,7 +146,10 @@ def parse_record(line: bytes, where: str) -> StatusRecord | None:
 def _snippet(field: bytes) -> str:
     if field in (b"''", b'""'):
         return ""
-    value = ast.literal_eval(field.decode("utf-8", "replace"))
+    try:
+        value = ast.literal_eval(field.decode("utf-8", "replace"))
+    except (ValueError, SyntaxError):
+        value = None
     if not isinstance(value, str):
         raise ValueError(f"a snippet that is no quoted text: {field[:60]!r}")
     return value

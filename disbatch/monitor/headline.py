@@ -25,7 +25,9 @@ def state_of(snapshot: RunSnapshot) -> Word:
     if s.state != "running":
         return Word(f"ending: {s.state}", "note")
     if s.barrier:
-        return Word(f"at a barrier: {one_line(s.barrier)}", "note")
+        before = s.running + s.ready
+        where = f"{count(before)} task{'s' * (before != 1)} before" if before else "at"
+        return Word(f"{where} a barrier: {one_line(s.barrier)}", "note")
     if not s.slots:
         return Word("waiting for engines", "note")
     return Word("running", "good")

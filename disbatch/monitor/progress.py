@@ -139,7 +139,8 @@ class BarView:
         left = seconds_left(snapshot, rate)
         skipped = f" [dim]{snapshot.skipped} skipped[/]" if snapshot.skipped else ""
         failed = f" [red]{snapshot.failed} failed[/]" if snapshot.failed else " 0 failed"
-        barrier = " [yellow]at a barrier[/]" if snapshot.barrier else ""
+        where = "before" if snapshot.running or snapshot.ready else "at"
+        barrier = f" [yellow]{where} a barrier[/]" if snapshot.barrier else ""
         of = f"/{snapshot.total}" if snapshot.total is not None else ""
         self._progress.update(
             self._bar,

@@ -163,6 +163,8 @@ def test_last_letter_tells_how_it_ended_and_why_tasks_failed() -> None:
     assert "To go on, run disBatch with -r and the status file." in body
     assert "Since the last mail" not in body  # nothing finished since
     whole = RunEnd("COMPLETE", "all tasks have been done", 0, picture(), [], False)
+    subject, body = last_letter(SENDER, Parcel(15.0, 1, 0, 0, [row(1)], first=True), 75.0, whole)
+    assert "Since the start (0:01:00): 1 finished, 0 failed." in body
     subject, body = last_letter(SENDER, Parcel(75.0, 1, 0, 0, [row(1)]), 75.0, whole)
     assert subject.startswith("disBatch Tasks has ended: ") and "To go on" not in body
     assert "Since the last mail (0:00:00): 1 finished, 0 failed." in body
@@ -233,3 +235,13 @@ def test_what_makes_no_sense_is_refused(to: str, environ: dict[str, str], says: 
     with pytest.raises(UsageError, match=r"^[^\n]*$") as raised:
         mail_settings(options(to), environ)
     assert says in str(raised.value)
+
+
+def test_the_first_mail_tells_of_the_time_since_the_start_even_if_it_failed_once() -> None:
+    mails = Mailbag(5.0, 1, 1.0, 1.0)
+    mails.add(Batch([row(1)], 0))
+    assert mails.take(6.0).first
+    mails.failed(6.0)
+    assert mails.take(8.0).first
+    mails.delivered(8.0)
+    assert not mails.take(9.0).first

@@ -69,6 +69,10 @@ def test_a_torn_last_line_is_ignored_with_a_note(tmp_path: Path, cut: int) -> No
         (row(0, 0, 1).replace(b"\t1.000\t", b"\tnan\t"), "line 1: not a status line: times that cannot be"),
         (row(10**30, 0, 1), "line 1: not a status line"),
         (row(0, 0, 1, code=1).replace(b"''", b"'a"), "line 1: not a status line"),
+        (
+            row(0, 0, 1, code=1).replace(b"''", b"word"),
+            "line 1: not a status line: a snippet that is no quoted text: b'word'",
+        ),
         (b"\0" * 100 + b"\n", "line 1: not a status line"),
     ],
 )
