@@ -124,6 +124,30 @@ def test_engines_of_a_dead_context_are_not_waited_for_longer_than_the_lease(benc
     assert bench.done() == [0, 1, 2, 3] and [len(begun(bench)[i]) for i in range(4)] == [2, 2, 1, 1]
 
 
+def test_between_one_lease_and_two_the_machines_are_there_and_their_tasks_begin_anew(bench: Bench) -> None:
+    run = begin(bench, f"{TASK}\n" * 4, "--lease", "6")
+    pool = join(bench, "-s", "localhost:2")
+    run.until(lambda: len(begun(bench)) == 2, "all slots are busy")
+    run.kill()
+    wait_until(lambda: not bench.task_pids(), "the lease is over, and what ran is killed", seconds=20)
+    assert pool.process.poll() is None, "the machine waits for another lease"
+    bench.file("go0", "")
+    new = took_over(bench, "--lease", "6")
+    result = new.end(30)
+    assert result.code == 0, result.err
+    assert pool.end().code == 0, "the same engine has done it"
+    assert bench.done() == [0, 1, 2, 3] and [len(begun(bench)[i]) for i in range(4)] == [2, 2, 1, 1]
+
+
+def test_after_two_leases_without_a_driver_the_machines_leave(bench: Bench) -> None:
+    run = begin(bench, f"{TASK}\n" * 2, "--lease", "2")
+    pool = join(bench, "-s", "localhost:2")
+    run.until(lambda: len(begun(bench)) == 2, "all slots are busy")
+    run.kill()
+    assert pool.end(30).code == 3
+    assert not bench.task_pids()
+
+
 def test_a_context_that_the_new_driver_does_not_know_ends(bench: Bench) -> None:
     run = begin(bench, f"{TASK}\n")
     pool = join(bench, "-s", "localhost:1")
