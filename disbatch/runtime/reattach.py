@@ -110,7 +110,7 @@ def find_predecessor(settings: RunSettings, list_line: str) -> Predecessor | Non
                 f"{prefix}: this run was started without --reattach, so its engines have ended with its driver; "
                 f"resume it with -r {prefix}_status.txt"
             )
-        if crashed.folder != os.getcwd():
+        if crashed.folder not in ("", os.getcwd()):  # empty: an earlier version did not say it
             raise UsageError(
                 f"--reattach: the run {prefix} was started in {crashed.folder}, not in {os.getcwd()}, "
                 "and its tasks run there; start it there"
