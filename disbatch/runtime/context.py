@@ -165,7 +165,9 @@ class Context:
             again = asyncio.create_task(self._come_back())
             await asyncio.wait({again, gone}, return_when=asyncio.FIRST_COMPLETED)
             again.cancel()
-            if gone.done() or not again.result():
+            if gone.done():  # in order, while its driver closed; or because there was none for too long
+                return any(self._launches.codes.values())
+            if not again.result():
                 return True
 
     async def _come_back(self) -> bool:
@@ -173,7 +175,8 @@ class Context:
         prefix = self._facts.prefix
         self._away = True
         await self.close()
-        self._say(f"the driver of {prefix} is gone; waiting for another one (--reattach)", "warning")
+        await asyncio.sleep(RETRY_S)  # a run that ends closes its connections before it is over
+        said = False
         while True:
             try:
                 self._client = await connect(prefix, RECONNECT_S)
@@ -184,6 +187,11 @@ class Context:
                 self._say(str(refusal), "error")
                 return False
             except (DisBatchError, KvsError, OSError):
+                if not said:
+                    said = True
+                    self._say(
+                        f"the driver of {prefix} is gone; waiting for another one (--reattach)", "warning"
+                    )
                 await self.close()
                 await asyncio.sleep(RETRY_S)
             else:
