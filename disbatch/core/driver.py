@@ -52,7 +52,7 @@ from disbatch.core.sessions import Sessions
 from disbatch.core.setup import EngineSetup
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import barrier_record
-from disbatch.core.takeover import Inheritance, Takeover
+from disbatch.core.takeover import Inheritance, JoinedContext, Takeover
 
 Judge = Callable[[Task], tuple[Verdict, Place | None]]
 
@@ -70,6 +70,7 @@ class DriverConfig:
     exit_code: bool = False  # failed tasks count even where all were done
     waits: bool = False  # for machines to join, when there are none
     usage: bool = False  # note what each command took of its node
+    charges: bool = False  # note which tasks count for which limited context, for a driver after this one
     losses: LossPolicy = LossPolicy()  # noqa: RUF009 - frozen
     quarantine: int = 0  # tasks in a row that fail at once, after which their engine is set aside; 0: never
     inheritance: Inheritance | None = None  # of a driver before this one, whose engines may still run
@@ -95,7 +96,7 @@ class DriverCore:
         self._setup = EngineSetup()
         self._any_item = False
         self._announce = False  # say what still runs, once every engine has given back what does not
-        self._recorder = Recorder(usage=config.usage)
+        self._recorder = Recorder(usage=config.usage, charges=config.charges)
         self._outbox = Outbox()
         self._takeover = Takeover(config.inheritance, config.losses.lease_s, self.ledger)
         self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup, config.losses.lease_s)
@@ -135,8 +136,8 @@ class DriverCore:
         return max(room, LOOKAHEAD) if self._takeover.unread else room
 
     @property
-    def contexts_left(self) -> frozenset[str]:
-        """Ids of contexts that joined and may have engines: what a driver after this one has to know."""
+    def contexts_left(self) -> tuple[JoinedContext, ...]:
+        """Contexts that joined and may have engines: what a driver after this one has to know."""
         return self._membership.left
 
     @property

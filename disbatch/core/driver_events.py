@@ -202,12 +202,14 @@ class LaunchAgain(NamedTuple):
 class Record(NamedTuple):
     """Append these to the status file, in order, then tell `Written(batch)`. A Place is a line to copy as skipped.
 
-    `usage` are lines for the usage file, which nobody waits for.
+    `charges` are lines that have to be in their own file before (`runtime.charges`); `usage` are lines for the usage
+    file, which nobody waits for.
     """
 
     batch: int
     rows: list[StatusRecord | Place]
     usage: tuple[str, ...] = ()
+    charges: tuple[str, ...] = ()
 
 
 class Publish(NamedTuple):

@@ -38,15 +38,17 @@ Aside = Literal[
 
 
 class Context:
-    """One set of machines. `charged` counts the tasks that its engines hold or have ended."""
+    """One set of machines. `charged` counts the tasks that its engines hold or have ended, `ran` those that had ended
+    there under a driver before this one."""
 
-    __slots__ = ("charged", "finished", "label", "task_limit")
+    __slots__ = ("charged", "cid", "finished", "label", "task_limit")
 
-    def __init__(self, label: str, task_limit: int = 0) -> None:
+    def __init__(self, label: str, task_limit: int = 0, cid: str = "", ran: int = 0) -> None:
         self.label = label
         self.task_limit = task_limit  # 0: none
-        self.charged = 0
-        self.finished = 0
+        self.cid = cid  # empty for the driver's own
+        self.charged = ran
+        self.finished = ran
 
     @property
     def left(self) -> int:
@@ -222,9 +224,18 @@ class Fleet:
         """For tests."""
         self._tally.check(self.engines)
 
-    def launched(self, rank: int, node: str, slots: int, label: str, retires: bool = False) -> None:
+    def launched(
+        self,
+        rank: int,
+        node: str,
+        slots: int,
+        label: str,
+        retires: bool = False,
+        context: Context | None = None,
+    ) -> None:
+        """An engine is expected: of `context`, or else of the newest one with this label."""
         self.retires = self.retires or retires
-        context = self.contexts.setdefault(label, Context(label))
+        context = context or self.contexts.setdefault(label, Context(label))
         self.engines[rank] = Engine(rank, node, slots, context, retires, self._tally.changes)
         self.engines[rank].changed()
 
@@ -254,12 +265,9 @@ class Fleet:
         engine.changed()
         return engine
 
-    def rehome(self, engine: Engine, context: Context, retires: bool) -> None:
-        """The context of an engine is known now."""
-        share, was = engine.finished + len(engine.held), engine.context
-        was.finished, was.charged = was.finished - engine.finished, was.charged - share
-        context.finished, context.charged = context.finished + engine.finished, context.charged + share
-        engine.context, engine.retires = context, retires
+    def gives_back(self, engine: Engine, retires: bool) -> None:
+        """Whether the node of this engine can be given back is known now."""
+        engine.retires = retires
         self.retires = self.retires or retires
         engine.changed()
 

@@ -20,7 +20,7 @@ from disbatch.core.fleet import GONE, Context, Engine, EngineState, Fleet
 from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Rejoin, Welcome
 from disbatch.core.messages import stronger
 from disbatch.core.outbox import Outbox
-from disbatch.core.takeover import Takeover
+from disbatch.core.takeover import JoinedContext, Takeover
 
 CONTEXT_KEY = "disBatch context "  # followed by the context's id: its mailbox
 
@@ -43,7 +43,9 @@ class Membership:
         self._exited = exited
         self._ending = ending
         self._takeover = takeover
-        self._by_cid: dict[str, Context] = {}
+        self._by_cid: dict[str, Context] = {}  # that have come, or come back
+        self._joined = {each.cid: each for each in takeover.inheritance.contexts}
+        fleet.contexts.update((context.label, context) for context in takeover.contexts.values())
 
     def handle(self, now: Instant, event: Event) -> None:
         if isinstance(event, ContextOpened):
@@ -62,11 +64,11 @@ class Membership:
                 self._process_gone(now, message)
 
     @property
-    def left(self) -> frozenset[str]:
-        """Ids of contexts that may have engines: all but those whose engines have ended in order."""
+    def left(self) -> tuple[JoinedContext, ...]:
+        """Contexts that may have engines: all but those whose engines have ended in order."""
         engines = self._fleet.engines.values()
-        busy = {e.context for e in engines if e.state is not EngineState.STOPPED}
-        return self._takeover.missing | {cid for cid, context in self._by_cid.items() if context in busy}
+        busy = {e.context.cid for e in engines if e.state is not EngineState.STOPPED} | self._takeover.missing
+        return tuple([each for cid, each in self._joined.items() if cid in busy])
 
     def limit_reached(self, context: Context) -> None:
         """As many tasks as the context may run have ended in it."""
@@ -89,12 +91,14 @@ class Membership:
             why = f"the label {label!r} is taken by a context of this run; give another with -l"
             self._outbox.add(Reply(key, Refusal(why)))
             return
-        context = self._by_cid[join.cid] = self._fleet.contexts[label] = Context(label, join.task_limit)
+        context = Context(label, join.task_limit, join.cid)
+        self._by_cid[join.cid] = self._fleet.contexts[label] = context
         first = self._fleet.next_rank
+        ranks = range(first, first + len(join.nodes))
+        self._joined[join.cid] = JoinedContext(join.cid, label, join.task_limit, ranks)
         for rank, (node, slots, retires) in enumerate(join.nodes, first):
             self._fleet.launched(rank, node, slots, label, retires)
-        ranks = tuple(range(first, first + len(join.nodes)))
-        self._outbox.add(Reply(key, Welcome(label, ranks)))
+        self._outbox.add(Reply(key, Welcome(label, tuple(ranks))))
         slots = sum(slots for _, slots, _ in join.nodes)
         self._outbox.say(notices.context_joins(context.label, len(ranks), slots, join.where))
 
@@ -103,27 +107,29 @@ class Membership:
         key = CONTEXT_KEY + back.cid
         if back.cid in self._by_cid:
             return  # a repeated message
-        if back.cid not in self._takeover.inheritance.contexts:
+        context = self._takeover.contexts.get(back.cid)
+        if context is None:
             self._outbox.add(Reply(key, Refusal("the driver of this run does not know this context")))
             return
-        context = self._by_cid[back.cid] = self._fleet.contexts[back.label] = Context(
-            back.label, back.task_limit
-        )
+        self._by_cid[back.cid] = self._fleet.contexts[context.label] = context
         for rank, node, slots, retires in back.nodes:
             engine = self._fleet.engines.get(rank)
             if engine is None:
-                self._fleet.launched(rank, node, slots, back.label, retires)
+                self._fleet.launched(rank, node, slots, context.label, retires, context)
             else:
-                self._fleet.rehome(engine, context, retires)
-        if 0 < back.task_limit <= context.finished:
+                self._fleet.gives_back(engine, retires)
+        if 0 < context.task_limit <= context.finished:
             self.limit_reached(context)
         self._takeover.returned(back.cid, clean=back.clean)
-        self._outbox.add(Reply(key, Welcome(back.label, tuple([rank for rank, *_ in back.nodes]))))
-        self._outbox.say(notices.context_rejoins(back.label, len(back.nodes), back.where))
+        self._outbox.add(Reply(key, Welcome(context.label, tuple([rank for rank, *_ in back.nodes]))))
+        self._outbox.say(notices.context_rejoins(context.label, len(back.nodes), back.where))
 
     def _taken(self, label: str) -> bool:
         context = self._fleet.contexts.get(label)
-        return context is not None and any(e.state not in GONE for e in self._fleet.engines_of(context))
+        if context is None:
+            return False
+        missing = context.cid in self._takeover.missing
+        return missing or any(e.state not in GONE for e in self._fleet.engines_of(context))
 
     def _free_label(self, label: str) -> str:
         number = 1

@@ -16,8 +16,10 @@ MOST_WAITING = (
 class Recorder:
     """Collects rows; `seal` makes a batch of them, `written` says whose reports that batch covered."""
 
-    def __init__(self, *, usage: bool = False) -> None:
+    def __init__(self, *, usage: bool = False, charges: bool = False) -> None:
         self.rows: list[StatusRecord | Place] = []
+        self._note_charges = charges
+        self._charges: list[str] = []
         self._usage: list[str] | None = [] if usage else None
         self.lost = False  # some records are nowhere: the disk was given up
         self.most = MOST_WAITING
@@ -44,6 +46,9 @@ class Recorder:
     def ended(self, task: Task | PerEngine, engine: Engine, report: Report) -> None:
         """A command has ended: its row."""
         self.rows.append(task_record(task, engine.node, report.outcome))
+        context = engine.context
+        if self._note_charges and context.task_limit and report.kind == "T":
+            self._charges.append(f"{task.task_id} {context.cid}\n")
         if self._usage is not None:
             self._usage.append(usage_line(task, engine, report))
 
@@ -58,10 +63,13 @@ class Recorder:
             engine.changed()
         if self.lost:
             self.give_up()
-        if not self._usage:
+        if not (self._usage or self._charges):
             return Record(self._batch, rows)
-        usage, self._usage = tuple(self._usage), []
-        return Record(self._batch, rows, usage)
+        usage, charges = tuple(self._usage or ()), tuple(self._charges)
+        self._charges.clear()
+        if self._usage:
+            self._usage = []
+        return Record(self._batch, rows, usage, charges)
 
     def written(self, batch: int) -> Engine | None:
         """The batch is on disk. Returns the engine that is owed an acknowledgement, if it came from one."""

@@ -123,6 +123,9 @@ class ResumeTable:
             elif value > self._sparse.get(task_id, NOTHING)[0]:
                 self._sparse[task_id] = (value, row_digest)
 
+    def knows(self, task_id: int) -> bool:
+        return self._known(task_id) != NOTHING
+
     def judge(self, task: Task, line_of: LineOf) -> tuple[Verdict, Place | None]:
         """What to do with a task, and where its line is when it is skipped.
 

@@ -136,7 +136,9 @@ class Sessions:
         """An engine of the driver before us; its context may come back later, or never."""
         if not self._books.takeover.knows(hello.rank):
             return None
-        self._books.fleet.launched(hello.rank, hello.node, hello.slots, notices.UNKNOWN_CONTEXT)
+        home = self._books.takeover.home(hello.rank)
+        label = home.label if home else notices.UNKNOWN_CONTEXT
+        self._books.fleet.launched(hello.rank, hello.node, hello.slots, label, context=home)
         return self._books.fleet.engines[hello.rank]
 
     def _take_over(self, engine: Engine, hello: Hello) -> None:
@@ -144,9 +146,7 @@ class Sessions:
         reported = tuple([(r.task_id, r.attempt) for r in hello.reports if r.kind == "T"])
         before = hello.ended - len(reported)
         if self._books.takeover.first_word(engine.rank):
-            engine.finished += before
-            engine.context.finished += before
-            engine.context.charged += before
+            engine.finished += before  # its context's count is of what has a line
             self._books.takeover.claim(engine, (*hello.held, *reported))
 
     def take_due(self, now: Instant) -> None:

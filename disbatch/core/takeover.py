@@ -9,7 +9,7 @@ Source of the rules: docs/design.md, "A driver that takes over".
 from dataclasses import dataclass
 
 from disbatch.core.driver_events import Instant
-from disbatch.core.fleet import Engine
+from disbatch.core.fleet import Context, Engine
 from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Held, Report
 from disbatch.core.model import Task
@@ -18,11 +18,23 @@ SWEEP_S = 15.0  # an answer to a sweep that has not come by then never will
 
 
 @dataclass(frozen=True, slots=True)
+class JoinedContext:
+    """A context of the driver before; `ranks` are those of its engines, `ran` is how many tasks with a line ran there (known
+    where it has a task limit)."""
+
+    cid: str
+    label: str
+    task_limit: int  # 0: none
+    ranks: range
+    ran: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Inheritance:
     """What the files of the driver before say. All its engines belong to contexts: it had none of its own."""
 
     first_rank: int = 0  # ranks below it are taken
-    contexts: frozenset[str] = frozenset()  # ids of contexts that had joined
+    contexts: tuple[JoinedContext, ...] = ()  # that may have engines
     barriers: frozenset[int] = frozenset()  # task ids of those that have a line
     commands: frozenset[tuple[str, int]] = frozenset()  # node and PID of PERENGINE commands that have a line
 
@@ -44,7 +56,12 @@ class Takeover:
             str, tuple[Engine, tuple[Report, ...]]
         ] = {}  # by session, with such a task in them
         self._heard: set[int] = set()  # ranks
-        self._missing = set(self.inheritance.contexts)  # that have not come back
+        # there from the beginning, so that a limit holds whoever comes first, or alone: the context, or its engines
+        self.contexts = {
+            each.cid: Context(each.label, each.task_limit, each.cid, each.ran)
+            for each in self.inheritance.contexts
+        }
+        self._missing = {*self.contexts}  # that have not come back
         self._unsure = False  # an engine that was not seen to end in order is gone
         self._to_sweep: set[int] = (
             set()
@@ -66,6 +83,11 @@ class Takeover:
     def knows(self, rank: int) -> bool:
         """Whether the driver before may have given an engine this rank."""
         return rank < self.inheritance.first_rank
+
+    def home(self, rank: int) -> Context | None:
+        """The context that had this rank; None where it had left."""
+        found = [each.cid for each in self.inheritance.contexts if rank in each.ranks]
+        return self.contexts[found[0]] if found else None
 
     def first_word(self, rank: int) -> bool:
         """Whether an engine of the driver before is heard for the first time."""

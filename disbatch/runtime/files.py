@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from disbatch.core.errors import MachineError, UsageError
 
-_ENDINGS = ("_status.txt", "_driver.txt", "_engine.txt", "_dbUtil.sh", "_kvsinfo.txt", "_url", "_usage.txt")
+_ENDINGS = (
+    "_status.txt",
+    "_driver.txt",
+    "_engine.txt",
+    "_dbUtil.sh",
+    "_kvsinfo.txt",
+    "_url",
+    "_usage.txt",
+    "_limits.txt",
+)
+LIMITS = "_limits.txt"
 MAX_TRIES = 10_000
 
 
@@ -30,6 +40,10 @@ class RunFiles:
     @property
     def usage(self) -> str:
         return self.prefix + "_usage.txt"
+
+    @property
+    def limits(self) -> str:
+        return self.prefix + LIMITS
 
     @property
     def url(self) -> str:

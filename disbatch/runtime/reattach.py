@@ -7,12 +7,13 @@ What the new one does with their tasks is decided in `core.takeover`.
 import contextlib
 import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from disbatch.core.errors import MachineError, UsageError
 from disbatch.core.takeover import Inheritance
+from disbatch.runtime.charges import read_charges
 from disbatch.runtime.crashed import INFO, Crashed, look
-from disbatch.runtime.files import RunFiles, claimed_before
+from disbatch.runtime.files import LIMITS, RunFiles, claimed_before
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.roster import Entries, read_entries
 from disbatch.runtime.settings import RunSettings
@@ -38,10 +39,14 @@ class Predecessor:
         return self.prefix + "_status.txt"
 
     def inheritance(self, status: ResumeFiles) -> Inheritance:
-        """For the core of the new driver."""
+        """For the core of the new driver. Raises MachineError."""
+        contexts = self.entries.contexts
+        if any(each.task_limit for each in contexts):
+            ran = read_charges(self.prefix + LIMITS, status.has_line, status.last_own_task_id)
+            contexts = tuple([replace(each, ran=ran[each.cid]) for each in contexts])
         return Inheritance(
             self.entries.next_rank,
-            self.entries.contexts,
+            contexts,
             frozenset(status.barriers),
             frozenset(status.commands),
         )

@@ -12,6 +12,7 @@ from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, Writt
 from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.appendfile import AppendFile
+from disbatch.runtime.charges import ChargesFile
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.observers import Observers
 from disbatch.runtime.results import ResultPublisher
@@ -44,12 +45,14 @@ class Recording:
         self._fails = False
         self._in_a_hurry = False
         self._loop = asyncio.get_running_loop()
+        self._charges = ChargesFile(files.limits)
         self._writer = StatusWriter(
             AppendFile(status_fd, files.status),
             lambda batches: self._from_thread(self._wrote, batches),
             lambda reason: self._from_thread(self._trouble, reason),
             UsageFile(files.usage, lambda reason: self._from_thread(self._usage_trouble, reason)),
             fsync,
+            self._charges,
         )
 
     def record(self, effect: Record) -> None:
@@ -63,7 +66,8 @@ class Recording:
             [self._skipped(row) if isinstance(row, Place) else format_record(row) for row in rows]
         )
         usage = "".join(effect.usage).encode("utf-8", "surrogateescape")
-        self._writer.append(effect.batch, data, usage)
+        charges = "".join(effect.charges).encode("ascii")
+        self._writer.append(effect.batch, data, usage, charges)
 
     def hurry(self) -> None:
         """The run has to stop: a disk that fails, now or later, is not waited for."""

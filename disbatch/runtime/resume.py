@@ -48,6 +48,15 @@ class ResumeFiles:
         return max(self._table.last_task_id, self._done_here.last_task_id)
 
     @property
+    def last_own_task_id(self) -> int:
+        """The largest task id in `own`, -1 when it has none."""
+        return self._done_here.last_task_id
+
+    def has_line(self, task_id: int) -> bool:
+        """Whether this task has one in `own`."""
+        return self._done_here.knows(task_id)
+
+    @property
     def moved(self) -> int:
         """How many of the tasks judged so far stand on another line than in the files."""
         return self._table.moved + self._done_here.moved

@@ -5,9 +5,11 @@ Written before a context is told that it is taken in; in a thread, one after the
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from disbatch.core.takeover import JoinedContext
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import write_private
 
@@ -17,10 +19,10 @@ _WORDS = ("ranks ", "context ")
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Ranks below `next_rank` have been given; `contexts` are the ids of those that may have engines."""
+    """Ranks below `next_rank` have been given; `contexts` may have engines."""
 
     next_rank: int
-    contexts: frozenset[str]
+    contexts: tuple[JoinedContext, ...]
 
 
 class Roster:
@@ -64,18 +66,25 @@ def _replace(path: str, entries: Entries) -> None:
     write_private(path, "\n".join(lines) + "\n" + begin + certificate)
 
 
-def entry_lines(next_rank: int, contexts: frozenset[str]) -> tuple[str, ...]:
-    return (f"ranks {next_rank}", *(f"context {cid}" for cid in sorted(contexts)))
+def entry_lines(next_rank: int, contexts: tuple[JoinedContext, ...]) -> tuple[str, ...]:
+    """A context is: its id, task limit, first rank, number of ranks, label in quotes."""
+    lines = [
+        f"context {c.cid} {c.task_limit} {c.ranks.start} {len(c.ranks)} {json.dumps(c.label)}"
+        for c in sorted(contexts, key=lambda c: c.ranks.start)
+    ]
+    return (f"ranks {next_rank}", *lines)
 
 
 def read_entries(path: str) -> Entries:
     """What a roster has written; nothing for a file without one."""
-    ranks, contexts = 0, []
+    ranks, contexts = 0, list[JoinedContext]()
     with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
             word, _, rest = line.strip().partition(" ")
             if word == "ranks":
                 ranks = int(rest)
             elif word == "context":
-                contexts.append(rest)
-    return Entries(ranks, frozenset(contexts))
+                cid, limit, first, count, label = rest.split(" ", 4)
+                taken = range(int(first), int(first) + int(count))
+                contexts.append(JoinedContext(cid, json.loads(label), int(limit), taken))
+    return Entries(ranks, tuple(contexts))

@@ -180,6 +180,8 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         if not core.abandoned:  # whoever resumes has to know of an engine that did not end
             with contextlib.suppress(OSError):
                 os.unlink(files.kvsinfo)
+            with contextlib.suppress(OSError):
+                os.unlink(files.limits)
     used = os.times()
     seconds = used.user + used.system
     log.info("run %s ends: %s; processor time of the driver: %.2f s", files.job_id, ending.text, seconds)
@@ -217,6 +219,7 @@ def _driver_config(stage: _Stage) -> DriverConfig:
         settings.exit_code,
         settings.startup_only,
         usage=settings.usage,
+        charges=settings.reattach,
         losses=settings.losses,
         inheritance=stage.inheritance,
         quarantine=settings.quarantine,

@@ -28,6 +28,14 @@ class Beside(Protocol):
     def close(self) -> None: ...
 
 
+class Before(Protocol):
+    """A file whose lines have to be there first; what cannot be written to it is tried again likewise."""
+
+    def append(self, data: bytes) -> None: ...
+
+    def sync(self) -> None: ...
+
+
 class StatusWriter:
     """Appends batches of lines in order. `written(batches)` and `trouble(text)` are called in the writer's thread.
 
@@ -42,13 +50,15 @@ class StatusWriter:
         trouble: Trouble,
         beside: Beside | None = None,
         fsync: str = "interval",
+        before: Before | None = None,
     ) -> None:
         self._file = file
         self._fsync = fsync  # none, interval, always: see --fsync
         self._beside = beside
+        self._before = before
         self._written = written
         self._trouble = trouble
-        self._queue: queue.SimpleQueue[tuple[int, bytes, bytes] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, bytes, bytes, bytes] | None] = queue.SimpleQueue()
         self._give_up = threading.Event()
         self._failing = ""
         self._dirty = False  # written since the last sync
@@ -57,9 +67,10 @@ class StatusWriter:
         self._thread.start()
         threading.Thread(target=self._sync_often, name="status syncer", daemon=True).start()
 
-    def append(self, batch: int, data: bytes, beside: bytes = b"") -> None:
-        """Queues whole lines; `written` will name the batch once they are in the file. `beside` is for the other one."""
-        self._queue.put((batch, data, beside))
+    def append(self, batch: int, data: bytes, beside: bytes = b"", before: bytes = b"") -> None:
+        """Queues whole lines; `written` will name the batch once they are in the file. `beside` and `before` are for the
+        others."""
+        self._queue.put((batch, data, beside, before))
 
     def close(self, timeout_s: float) -> bool:
         """Writes what is queued, syncs, closes. False when that was not done in time: the rest is given up."""
@@ -78,8 +89,10 @@ class StatusWriter:
         ended = False
         try:
             while not ended:
-                batches, data, beside, ended = self._collect()
-                if data and not self._write(data):
+                batches, data, beside, before, ended = self._collect()
+                if before and self._before and not self._write(self._before.append, before):
+                    return
+                if data and not self._write(self._file.append, data):
                     return
                 self._dirty = self._dirty or bool(data)
                 if self._fsync == "always":
@@ -99,26 +112,24 @@ class StatusWriter:
             self._sync()
         os.close(self._file.fd)
 
-    def _collect(self) -> tuple[list[int], bytes, bytes, bool]:
-        """All that is queued now (waiting for a first one): batch numbers, their lines, those for the file beside, whether
-        it was the last."""
-        batches: list[int] = []
-        parts: list[bytes] = []
-        beside: list[bytes] = []
+    def _collect(self) -> tuple[list[int], bytes, bytes, bytes, bool]:
+        """All that is queued now (waiting for a first one): batch numbers, their lines, those for the files beside and
+        before, whether it was the last."""
+        found: list[tuple[int, bytes, bytes, bytes]] = []
+        entry = self._queue.get()
         with contextlib.suppress(queue.Empty):
-            entry = self._queue.get()
             while entry is not None:
-                batches.append(entry[0])
-                parts.append(entry[1])
-                beside.append(entry[2])
+                found.append(entry)
                 entry = self._queue.get_nowait()
-            return batches, b"".join(parts), b"".join(beside), True
-        return batches, b"".join(parts), b"".join(beside), False
+        lines = b"".join([data for _, data, _, _ in found])
+        beside = b"".join([data for _, _, data, _ in found])
+        before = b"".join([data for _, _, _, data in found])
+        return [batch for batch, _, _, _ in found], lines, beside, before, entry is None
 
-    def _write(self, data: bytes) -> bool:
+    def _write(self, append: Callable[[bytes], None], data: bytes) -> bool:
         while True:
             try:
-                self._file.append(data)
+                append(data)
                 if self._failing:
                     self._failing = ""
                     self._trouble("")
@@ -135,5 +146,8 @@ class StatusWriter:
         if not self._dirty or self._fsync == "none":
             return
         self._dirty = False  # before the sync: what is written during it is for the next one
+        with contextlib.suppress(OSError):
+            if self._before:
+                self._before.sync()
         with contextlib.suppress(OSError):  # not every file system can; the lines are written all the same
             os.fsync(self._file.fd)

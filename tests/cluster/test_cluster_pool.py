@@ -4,7 +4,7 @@ import os
 import signal
 from collections import Counter
 
-from disbatch_runs import Bench, Run, children, processes_of, wait_until
+from disbatch_runs import Bench, Run, children, command_line, processes_of, wait_until
 from slurmbed import SlurmBed
 from sshbed import SshBed
 
@@ -39,6 +39,34 @@ def test_hosts_join_by_ssh_and_leave_when_they_are_told(ssh_bed: SshBed, bench: 
     assert {used[n] for n in range(4, 8)} <= {"nodeb", "nodec"}
     for task_id, node in used.items():
         assert bench.read(f"{task_id}.host").strip() == node
+
+
+def test_a_limit_counts_across_drivers_what_engines_have_run_that_are_gone(
+    ssh_bed: SshBed, bench: Bench
+) -> None:
+    """Of two engines of a context one dies while there is no driver: only the files know what it has run."""
+    env = {"PATH": ssh_bed.search_path()}
+    task = "touch $DISBATCH_TASKID.on; until [ -e go$((DISBATCH_TASKID / 4)) ]; do sleep 0.05; done\n"
+    command = ("-S", "--reattach", "--lease", "6", "-p", "run")
+    run = bench.start(*command, tasks=task * 12, env=env)
+    run.until_exists("run_kvsinfo.txt")
+    pool = bench.start("-s", "nodea:2,nodeb:2", "-C", "7", program=SCRIPT, env=env)
+    run.until_exists("0.on", "1.on", "2.on", "3.on")
+    bench.file("go0", "")
+    run.until(lambda: bench.done() == [0, 1, 2, 3], "four of its seven are done")
+    assert len(bench.read("run_limits.txt").splitlines()) == 4
+    run.until_exists("4.on", "5.on", "6.on")
+    run.kill()
+    (ssh,) = [pid for pid in children(pool.pid) if " nodea " in command_line(pid)]
+    os.kill(ssh, signal.SIGKILL)
+    new = bench.start(*command, "Tasks", env=env)
+    for name in ("go1", "go2"):
+        bench.file(name, "")
+    assert pool.end(30).code == 0, pool.err()
+    assert len(bench.done()) == 7, new.err()
+    other = bench.start("-s", "nodec:2", program=SCRIPT, env=env)
+    assert new.end(30).code == 0 and other.end().code == 0, new.err()
+    assert bench.done() == [*range(12)] and not (bench.path / "run_limits.txt").exists()
 
 
 def test_the_script_joins_from_another_host(ssh_bed: SshBed, bench: Bench) -> None:

@@ -40,7 +40,8 @@ def join(bench: Bench, *arguments: str) -> Run:
 def begun(bench: Bench) -> dict[int, list[str]]:
     found = {}
     for path in bench.path.glob("*.begun"):
-        found[int(path.stem)] = path.read_text().split()
+        if pids := path.read_text().split():  # else it is about to write
+            found[int(path.stem)] = pids
     return found
 
 

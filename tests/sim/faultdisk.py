@@ -3,12 +3,14 @@ death, and read again by the program's own reader."""
 
 import os
 import random
+from collections import Counter
 
 from faultworld import Broken, World
 
 from disbatch.core.model import LOST
 from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, format_record, parse_record
+from disbatch.runtime.charges import count_charges
 from disbatch.runtime.resume import ResumeFiles
 
 
@@ -16,10 +18,11 @@ class StatusFile:
     """That of one run. `earlier` are the bytes of those that are resumed from; a run that is gone on with has a
     `text` already, of which a torn last line is taken off."""
 
-    def __init__(self, world: World, earlier: bytes, text: bytes) -> None:
+    def __init__(self, world: World, earlier: bytes, text: bytes, charges: bytes) -> None:
         self._world = world
         self.earlier = earlier
         self.text = bytearray(text[: text.rfind(b"\n") + 1])
+        self._charges = bytearray(charges)  # the file beside it
         self.reader = _reader(earlier, bytes(self.text) if text else None)
 
     def close(self) -> None:
@@ -30,6 +33,23 @@ class StatusFile:
         """For a run after this one. What is torn inside was the end of a file."""
         whole = self.text.rfind(b"\n") + 1
         return self.earlier[: self.earlier.rfind(b"\n") + 1] + bytes(self.text[:whole]) + self.text[whole:]
+
+    @property
+    def own(self) -> tuple[bytes, bytes]:
+        """What is there for a driver that takes over."""
+        return bytes(self.text), bytes(self._charges)
+
+    def charge(self, lines: tuple[str, ...], *, whole: bool = True) -> None:
+        """Which tasks count for which context, before their lines: all of it, or what the driver's death lets through."""
+        if self._charges and not self._charges.endswith(b"\n"):
+            self._charges += b"\n"
+        data = "".join(lines).encode()
+        self._charges += data if whole else data[: len(data) * (self._world.events % 3) // 2]
+
+    def charged(self) -> Counter[str]:
+        return count_charges(
+            bytes(self._charges).splitlines(keepends=True), self.reader.has_line, self.reader.last_own_task_id
+        )
 
     def write(self, row: StatusRecord | Place) -> None:
         """Raises Broken when it tells what was not so."""

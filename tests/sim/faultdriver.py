@@ -1,6 +1,7 @@
 """A driver process of the simulation, around the real core: its engines, contexts, mailboxes, disk and status file."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class DriverLife:
         self.world = house.world
         self.plan = house.plan
         self.did = f"d{number}"
-        self.status = StatusFile(house.world, earlier, before.status.text if before else b"")
+        self.status = StatusFile(house.world, earlier, *before.status.own if before else (b"", b""))
         config = DriverConfig(
             self.did,
             "driver",
@@ -67,6 +68,7 @@ class DriverLife:
             losses=self.plan.policy,
             quarantine=self.plan.quarantine,
             inheritance=self._inheritance(before) if before else None,
+            charges=self.plan.reattach,
         )
         self.core = DriverCore(config, self.status.reader.judge if before or number else None)
         self.core._recorder.most = self.plan.most_waiting
@@ -91,8 +93,8 @@ class DriverLife:
 
     def _inheritance(self, before: "DriverLife") -> Inheritance:
         """What the files of the driver before say."""
-        reader, core = self.status.reader, before.core
-        contexts = core.contexts_left
+        reader, core, ran = self.status.reader, before.core, self.status.charged()
+        contexts = tuple([replace(each, ran=ran[each.cid]) for each in core.contexts_left])
         return Inheritance(
             core.fleet.next_rank, contexts, frozenset(reader.barriers), frozenset(reader.commands)
         )
@@ -124,7 +126,7 @@ class DriverLife:
             node.driver = self
         self.sites = {cid: site for cid, site in before.sites.items() if site.nodes}
         for site in self.sites.values():
-            site.inherited, site.back = True, False
+            site.back = False
             wait_s = self.delay() + self.world.random.uniform(0.0, 2.0)
             if any(node.nobody_watches and not node.gone for node in site.nodes):
                 wait_s = min(wait_s, self.plan.lease_s / 2)  # nobody else can end what runs there
@@ -198,6 +200,7 @@ class DriverLife:
             full = self.disk_full_until > self.world.now
             share = 0.0 if full else chance.choice((0.0, 0.5, 1.0))
             there = int(len(record.rows) * share)
+            self.status.charge(record.charges, whole=there > 0)
             for row in record.rows[:there]:
                 self.status.write(row)
             if there < len(record.rows):
@@ -301,6 +304,7 @@ class DriverLife:
             return
         while self.on_disk and self.on_disk[0][0] <= self.world.now:
             _, record = self.on_disk.pop(0)
+            self.status.charge(record.charges)
             for row in record.rows:
                 self.status.write(row)
             self.happens(Written(record.batch))

@@ -18,7 +18,6 @@ class Site:
         self.cid = cid
         self.limit = limit
         self.up = True
-        self.inherited = False  # its driver is not the one that it has joined
         self.back = True  # it has spoken to the driver that there is
         self.nodes: list[Node] = []
 

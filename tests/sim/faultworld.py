@@ -144,10 +144,9 @@ class World:
         taken |= process.cpus
 
     def _charge(self, process: Process) -> None:
-        """Tasks on file of a context, and those that it runs, are not more than it may have. A driver that takes over
-        knows only what living engines have done, so this holds until then."""
+        """Tasks on file of a context, and those that it runs, are not more than it may have, through all drivers."""
         site = process.site
-        if site is None or not site.limit or site.inherited:
+        if site is None or not site.limit:
             return
         running = sum(each.site is site for each in self._running.values())
         if self._recorded[site.cid] + running > site.limit:

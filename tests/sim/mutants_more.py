@@ -1,5 +1,6 @@
 """Guards to take away, continued from mutants.py: of a driver that takes over, of what was found once, of limits and files."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -89,6 +90,29 @@ def limit_not_charged() -> Any:
     return patched((fleet.Context, "left", left))
 
 
+def what_ran_is_forgotten() -> Any:
+    """A driver that takes over does not know what a context has run."""
+    return patched((StatusFile, "charged", lambda self: Counter()))
+
+
+def charges_after_lines() -> Any:
+    """Which context a task counts for is noted after its line, not before."""
+
+    def charge(self: StatusFile, lines: Any, *, whole: bool | None = None) -> None:
+        if whole is None:  # else the driver dies
+            _CHARGE(self, lines)
+
+    return patched((StatusFile, "charge", charge))
+
+
+_CHARGE = StatusFile.charge
+
+
+def limit_with_the_context() -> Any:
+    """Engines of the driver before have no limit until their context is back."""
+    return patched((takeover.Takeover, "home", lambda self, rank: None))
+
+
 def acknowledged_unwritten() -> Any:
     """A report is acknowledged when its line is on the way to the disk."""
 
@@ -160,6 +184,9 @@ MUTANTS: list[Callable[[], Any]] = [
     early_reports_taken,
     torn_line_written_on,
     limit_not_charged,
+    what_ran_is_forgotten,
+    charges_after_lines,
+    limit_with_the_context,
     check_not_counted,
     kept_is_asked_again,
     kept_twice,

@@ -12,24 +12,33 @@ from disbatch.core.driver_events import (
     Swept,
     Tick,
 )
-from disbatch.core.joining import Refusal, Rejoin, Welcome
+from disbatch.core.joining import Join, Refusal, Rejoin, Welcome
 from disbatch.core.losses import LossPolicy
 from disbatch.core.model import Task
 from disbatch.core.resume import Place, Verdict
-from disbatch.core.takeover import SWEEP_S, Inheritance
+from disbatch.core.takeover import SWEEP_S, Inheritance, JoinedContext
 
 LEASE_S = 20.0
 
 
 def driver(
-    *done: int, contexts: tuple[str, ...] = ("c0",), barriers: tuple[int, ...] = (), ranks: int = 1
+    *done: int,
+    contexts: tuple[str, ...] = ("c0",),
+    barriers: tuple[int, ...] = (),
+    ranks: int = 1,
+    limit: int = 0,
+    ran: int = 0,
 ) -> Driver:
-    """After a driver that had given `ranks` ranks and recorded these tasks."""
+    """After a driver that had given `ranks` ranks, to the first context, and recorded these tasks. Each context has a
+    `limit`, and has run `ran` tasks of it."""
 
     def judge(task: Task) -> tuple[Verdict, Place | None]:
         return (Verdict.SKIP_DONE if task.task_id in done else Verdict.RUN), None
 
-    heirs = Inheritance(ranks, frozenset(contexts), frozenset(barriers), frozenset({("node0", 4711)}))
+    joined = [
+        JoinedContext(cid, cid, limit, range(ranks if not n else 0), ran) for n, cid in enumerate(contexts)
+    ]
+    heirs = Inheritance(ranks, tuple(joined), frozenset(barriers), frozenset({("node0", 4711)}))
     d = Driver(judge=judge, losses=LossPolicy(LEASE_S), sweeps=False, waits=True, inheritance=heirs)
     d.happens(Tick())
     return d
@@ -193,8 +202,9 @@ def test_a_command_that_has_its_line_gets_no_other() -> None:
 
 
 def test_what_a_context_may_run_is_counted_across_drivers() -> None:
-    d = driver()
-    d.hello(0, demand=1, ended=2, held=((2, 1),))
+    """Engines that are gone have run some of it: what those that are there have ended says nothing."""
+    d = driver(limit=4, ran=2)
+    d.hello(0, demand=1, ended=1, held=((2, 1),))
     d.lists(*map(task, range(5)))
     back(d, 0, slots=2, limit=4)
     d.up(0, demand=3)
@@ -202,12 +212,30 @@ def test_what_a_context_may_run_is_counted_across_drivers() -> None:
     assert d.core.fleet.contexts["c0"].charged == 4
 
 
-def test_a_context_that_has_run_all_it_may_is_stopped_when_it_is_back() -> None:
-    d = driver()
+def test_a_limit_holds_for_engines_whose_context_never_comes_back() -> None:
+    d = driver(limit=2, ran=1)
+    d.hello(0, demand=3)
+    d.lists(*map(task, range(5)))
+    d.now_s = LEASE_S + SWEEP_S + 1
+    d.up(0, demand=3)
+    d.happens(Tick())
+    assert len(d.assigned(0)) == 1
+    d.finishes(d.assigned(0)[0][0], demand=3)
+    assert [message.stop for message in d.sent if message.stop] == ["finish"] and len(d.assigned(0)) == 1
+
+
+def test_an_engine_of_a_context_that_has_run_all_it_may_is_stopped_when_it_is_heard() -> None:
+    d = driver(limit=4, ran=4)
     d.hello(0, demand=1, ended=4)
     d.lists(task(0))
-    back(d, 0, limit=4)
-    assert d.sent[-1].stop == "finish"
+    assert [message.stop for message in d.sent if message.stop] == ["finish"] and d.assigned(0) == []
+
+
+def test_a_label_that_a_missing_context_has_is_not_given_to_another() -> None:
+    d = driver()
+    d.happens(JoinCame(Join("c1", "c0", True, 0, (("node9", 1, False),), "vm")))
+    replies = [e.message for e in d.effects if isinstance(e, Reply)]
+    assert isinstance(replies[0], Refusal)
 
 
 def test_ranks_of_the_driver_before_are_not_given_again() -> None:
