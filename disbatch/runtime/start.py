@@ -100,6 +100,8 @@ def run(
     else:
         job_id = settings.job_id or make_job_id()
         files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
+    if settings.reattach and not before:
+        view.say(f"--reattach: nothing to go on with, {os.path.abspath(files.prefix)} is a new run", "note")
     if files.suffix and not before:
         taken = files.prefix.removesuffix(files.suffix)
         view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
@@ -165,37 +167,36 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         settings.fsync,
     )
     try:
-        own = (
-            None
-            if settings.startup_only
-            else ContextOpened(settings.context.label, settings.context.task_limit)
-        )
+        own = None
         if settings.startup_only:
             view.say(how_to_join(stage.facts), "note")
+        else:
+            own = ContextOpened(settings.context.label, settings.context.task_limit)
         ending = asyncio.run(shell.run(stage.status_fd, own, engines, _orders(stage), feed))
     finally:
         os.close(lifeline)
         if resume:
             resume.close()
         if not core.abandoned:  # whoever resumes has to know of an engine that did not end
-            with contextlib.suppress(OSError):
-                os.unlink(files.kvsinfo)
-            with contextlib.suppress(OSError):
-                os.unlink(files.limits)
-    used = os.times()
-    seconds = used.user + used.system
+            _remove(files.kvsinfo, files.limits)
+    seconds = sum(os.times()[:2])
     log.info("run %s ends: %s; processor time of the driver: %.2f s", files.job_id, ending.text, seconds)
-    causes = core.failures.largest()
     return RunResult(
         ending,
         core.exit_code(ending),
         shell.snapshot(),
-        causes,
+        core.failures.largest(),
         core.left,
         resume.earlier if resume and not core.read_whole else (),
         core.failed,
         files,
     )
+
+
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def _begin_log(stage: _Stage) -> logging.Logger:

@@ -164,6 +164,13 @@ def test_a_context_that_the_new_driver_does_not_know_ends(bench: Bench) -> None:
     assert new.end().code == 143
 
 
+def test_a_new_run_says_that_it_is_one(bench: Bench) -> None:
+    run = begin(bench, "true\n")
+    run.until(lambda: f"nothing to go on with, {bench.path}/run is a new run" in run.err(), "it is said")
+    pool = join(bench, "-s", "localhost:1")
+    assert run.end().code == pool.end().code == 0
+
+
 def test_a_living_driver_is_not_replaced(bench: Bench) -> None:
     run = begin(bench, f"{TASK}\n")
     pool = join(bench, "-s", "localhost:1")
