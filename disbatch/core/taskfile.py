@@ -16,6 +16,7 @@ MARK = b"#DISBATCH"
 BLANKS = b" \t"
 
 _DIRECTIVE = re.compile(rb"[ \t]*#DISBATCH[ \t]+([A-Za-z]+)(?:[ \t](.*))?\Z", re.DOTALL)
+_ALMOST = re.compile(rb"[ \t]*#[ \t]*DISBATCH[ \t]+(PREFIX|SUFFIX|REPEAT|BARRIER|PERENGINE)\b", re.IGNORECASE)
 _WORD = re.compile(rb"[ \t]*([^ \t]+)")
 _COUNT = re.compile(rb"\+?[0-9]+\Z")
 _INTEGER = re.compile(rb"[+-]?[0-9]+\Z")
@@ -145,11 +146,13 @@ def _directive_name(directive: Directive) -> str:
 class TaskStream:
     """Turns successive lines into items, lazily: a REPEAT of ten million tasks is a generator, not a list.
 
-    `source` is the name that errors give. One stream serves one task list; ids and line numbers go on counting.
+    `source` is the name that errors give; `notes` gets what the user might not have meant. One stream serves one task list;
+    ids and line numbers go on counting.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, notes: list[str] | None = None) -> None:
         self.source = source
+        self._notes = notes
         self.line_no = 0
         self.next_task_id = 0
         self.directives: Counter[str] = Counter()  # how many of each name, for those who want to know
@@ -173,6 +176,11 @@ class TaskStream:
         if is_directive(line):
             return self._expand(line)
         if is_idle(line):
+            if self._notes is not None and _ALMOST.match(line):
+                self._notes.append(
+                    f"line {self.line_no} is taken as a comment: a directive begins with #DISBATCH, as it stands here"
+                )
+                self._notes = None  # said once
             return iter(())
         return iter((self._task(NO_REPEAT, line),))
 

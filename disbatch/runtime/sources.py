@@ -93,8 +93,8 @@ class FileSource:
 
     def items(self) -> Iterator[Item]:
         """All items from the start, lazily. Raises TaskFileError while iterating."""
-        self.stream = stream = TaskStream(self.name)
         self.cleaner = Cleaner()
+        self.stream = stream = TaskStream(self.name, self.cleaner.notes)
         clean = self.cleaner.clean
         for line in _lines(self._fd, stream):
             yield from stream.feed(clean(line))
@@ -149,7 +149,7 @@ class PushedSource:
         self.name = name
         self.cleaner = Cleaner()
         self.ended = False  # nothing more will come
-        self.stream = TaskStream(name)
+        self.stream = TaskStream(name, self.cleaner.notes)
         self._lines: deque[tuple[bytes, bool]] = (
             deque()
         )  # and whether the line shares the number of the one before

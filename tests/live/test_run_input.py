@@ -142,6 +142,13 @@ def test_a_fast_feeder_is_held_back_and_memory_stays_small(bench: Bench) -> None
 # -- files
 
 
+def test_a_directive_in_small_letters_is_a_comment_with_a_note(bench: Bench) -> None:
+    result = bench.run(*HERE, tasks="true\n#disbatch barrier\ntrue")
+    assert result.code == 0 and "line 2 is taken as a comment" in result.err
+    result = bench.run(*HERE, "--dry-run", tasks="#disbatch barrier\ntrue")
+    assert "note: line 1 is taken as a comment" in result.out
+
+
 def test_byte_order_mark_and_crlf_are_taken_off_with_a_note(bench: Bench) -> None:
     result = bench.run(*HERE, tasks=b"\xef\xbb\xbftouch a\r\n#DISBATCH SUFFIX  b\r\ntouch c")
     assert result.code == 0

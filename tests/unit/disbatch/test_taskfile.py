@@ -36,6 +36,15 @@ def test_blank_lines_and_comments_are_no_tasks(line: bytes) -> None:
     assert items(line + b"\ntrue") == [Task(0, 2, NO_REPEAT, b"true")]
 
 
+@pytest.mark.parametrize("line", [b"#disbatch barrier", b" # DISBATCH REPEAT 3", b"#Disbatch PREFIX x"])
+def test_a_comment_that_looks_like_a_directive_is_told_once(line: bytes) -> None:
+    notes: list[str] = []
+    stream = TaskStream("Tasks", notes)
+    for each in (b"# disbatch is fine", line, line):
+        assert [*stream.feed(each)] == []
+    assert notes == ["line 2 is taken as a comment: a directive begins with #DISBATCH, as it stands here"]
+
+
 # -- PREFIX and SUFFIX
 
 
