@@ -124,6 +124,7 @@ class ResumeTable:
                 self._sparse[task_id] = (value, row_digest)
 
     def knows(self, task_id: int) -> bool:
+        """Whether some row speaks of this task."""
         return self._known(task_id) != NOTHING
 
     def judge(self, task: Task, line_of: LineOf) -> tuple[Verdict, Place | None]:

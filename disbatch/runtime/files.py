@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from disbatch.core.errors import MachineError, UsageError
 
+LIMITS = "_limits.txt"
 _ENDINGS = (
     "_status.txt",
     "_driver.txt",
@@ -14,9 +15,8 @@ _ENDINGS = (
     "_kvsinfo.txt",
     "_url",
     "_usage.txt",
-    "_limits.txt",
+    LIMITS,
 )
-LIMITS = "_limits.txt"
 MAX_TRIES = 10_000
 
 

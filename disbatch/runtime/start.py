@@ -139,16 +139,14 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     joined = entry_lines(heirs.first_rank, heirs.contexts) if heirs else ()
     words = last_words(stage.facts, settings.context, (stage.list_line, *joined))
     kvs, pem = stage.server.open(files, log, words)
-    with contextlib.suppress(
-        BrokenPipeError
-    ):  # there may be no engine on this host; others read the info file
+    # there may be no engine on this host; others read the info file
+    with contextlib.suppress(BrokenPipeError):
         os.write(lifeline, pem + LIFELINE_MARK)
     core = DriverCore(_driver_config(stage), resume.judge if resume else None)
     feed = None
     if isinstance(stage.source, KvsSource):
         feed = FeedSettings(settings.taskcommand, stage.server.environ(files))
     observers = _observers(settings, stage.page)
-    retirement = _retirement(stage, log, view)
     nodes = dict(enumerate(settings.context.allocation.nodes))
     rescue = Rescue(stage.facts, settings.context, nodes, kvs, log)
     shell = DriverShell(
@@ -161,7 +159,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         files,
         stage.facts,
         observers,
-        retirement,
+        _retirement(stage, log, view),
         rescue,
         settings.drain_before_s,
         settings.fsync,
