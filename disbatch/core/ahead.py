@@ -30,6 +30,7 @@ class Ahead:
         self._ended = 0.0  # tasks, older ones counting less and less
         self._ended_at = 0.0  # when that was brought up to date
         self._pace = 0.0  # tasks per second
+        self._quickest_s = float("inf")  # that a task took; older ones count less and less, so that it grows
         self._still = False  # since tasks were given back, no other has ended
         self._waiting: deque[list[float]] = deque()  # batches that wait: how many, since when
 
@@ -39,9 +40,12 @@ class Ahead:
         slots = self._slots
         if not self._pace or self._still:
             return slots
-        ahead = min(AHEAD_MAX, int(self._ahead_s * self._pace))
-        # tasks that take as long as each other end together: each slot then has its next one at hand
-        return slots + (max(ahead, slots) if self._per_task_s < ONE_AHEAD_S else ahead)
+        # Tasks that take as long as each other end together: so many in a moment do not mean as many in the next. More than
+        # this no slots can do, and with it ten messages of a thousand engines became six.
+        pace = min(self._pace, slots / self._quickest_s)
+        ahead = min(AHEAD_MAX, int(self._ahead_s * pace))
+        # each slot then has its next one at hand
+        return slots + (max(ahead, slots) if slots / pace < ONE_AHEAD_S else ahead)
 
     @property
     def patience_s(self) -> float:
@@ -83,10 +87,11 @@ class Ahead:
             if not self._waiting[0][0]:
                 self._waiting.popleft()
 
-    def ended(self, now: float, tasks: int) -> None:
-        """So many tasks have ended."""
+    def ended(self, now: float, tasks: int, quickest_s: float) -> None:
+        """So many tasks have ended, of which the shortest took so long."""
         self._age(now)
         self._ended += tasks
+        self._quickest_s = max(1e-6, min(self._quickest_s, quickest_s))
         assert self._begun_at is not None
         window_s = self._window_s
         seen_s = window_s * (1.0 - exp(-max(now - self._begun_at, 1e-3) / window_s))
@@ -105,5 +110,7 @@ class Ahead:
         self._waiting.clear()
 
     def _age(self, now: float) -> None:
-        self._ended *= exp(-(now - self._ended_at) / self._window_s)
+        fade = exp(-(now - self._ended_at) / self._window_s)
+        self._ended *= fade
+        self._quickest_s = self._quickest_s / fade if fade else float("inf")
         self._ended_at = now

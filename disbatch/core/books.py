@@ -42,7 +42,7 @@ class Books:
         """Attempts that this engine will not finish, and that run nowhere: their tasks are READY again."""
         # the oldest has to stand first again, and each goes to the front
         for task_id, attempt in sorted(held, reverse=True):
-            entry = self.ledger.current((task_id, attempt), engine.sid)
+            entry = self.ledger.current(task_id, attempt, engine.sid)
             if engine.held.get(task_id) == attempt:  # an answer that is late speaks of an older attempt
                 del engine.held[task_id]
                 engine.context.charged -= 1

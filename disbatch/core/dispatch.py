@@ -6,6 +6,7 @@ from disbatch.core.driver_events import Instant, Send
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Down, Handed, Held, StopMode, stronger
+from disbatch.core.model import quick
 from disbatch.core.setup import EngineSetup
 
 BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands must not hold up the mailbox
@@ -89,16 +90,17 @@ class Dispatcher:
     def _hand_out(self, now_s: float, engine: Engine, count: int) -> list[Handed]:
         handed: list[Handed] = []
         size = 0
+        held, sid, ledger = engine.held, engine.sid, self._ledger
         while len(handed) < count and size < BATCH_BYTES:
-            if self._ledger.ready.first().attempt and len(engine.held) >= engine.slots:
+            if ledger.ready.first().attempt and len(held) >= engine.slots:
                 break
-            entry = self._ledger.assign(engine.sid, now_s)
-            task = entry.task
-            engine.held[task.task_id] = entry.attempt
-            engine.context.charged += 1
-            engine.changed()
-            size += len(task.command)
-            handed.append(Handed(task.task_id, entry.attempt, task.line_no, task.repeat_index, task.command))
+            entry = ledger.assign(sid, now_s)
+            task_id, line_no, repeat_index, command = entry.task
+            held[task_id] = entry.attempt
+            size += len(command)
+            handed.append(quick(Handed, (task_id, entry.attempt, line_no, repeat_index, command)))
+        engine.context.charged += len(handed)
+        engine.changed()
         return handed
 
     def _message(

@@ -89,6 +89,7 @@ class DriverCore:
         self.over = False
         self.abandoned = False  # it is over, and an engine was not waited for
         self._judge = judge
+        self._untouched = judge is None and config.inheritance is None  # nobody had this list before us
         self._stop: StopMode = ""
         self._waiting: deque[Item] = deque()  # read together with a barrier, and behind it
         self._barrier: tuple[Barrier, Instant] | None = None
@@ -100,21 +101,9 @@ class DriverCore:
         self._outbox = Outbox()
         self._takeover = Takeover(config.inheritance, config.losses.lease_s, self.ledger)
         self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup, config.losses.lease_s)
-        self.sessions = Sessions(
-            config.losses,
-            Books(
-                self.ledger,
-                self.fleet,
-                self.failures,
-                self._setup,
-                self._recorder,
-                self._dispatcher,
-                self._takeover,
-            ),
-            self._outbox,
-            self,
-            config.quarantine,
-        )
+        shared = (self.ledger, self.fleet, self.failures, self._setup, self._recorder, self._dispatcher)
+        books = Books(*shared, self._takeover)
+        self.sessions = Sessions(config.losses, books, self._outbox, self, config.quarantine)
         self._membership = Membership(
             self.fleet,
             self._dispatcher,
@@ -189,7 +178,10 @@ class DriverCore:
     # -- events
 
     def _items(self, now: Instant, event: ItemsCame) -> None:
-        self._waiting.extend(event.items)
+        items = event.items
+        if self._untouched and self._any_item and not (self._waiting or self._barrier or self._stop):
+            items = items[self.ledger.admit_run(items) :]
+        self._waiting.extend(items)
         self._take_items(now)
 
     def _take_items(self, now: Instant) -> None:
@@ -314,8 +306,9 @@ class DriverCore:
         if self._announce and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()
-        held_up = self._recorder.pending or self.sessions.losses.hold_up(now, self._stop)
-        if self._stop and not self.over and not held_up:
+        if self._stop and not (
+            self.over or self._recorder.pending or self.sessions.losses.hold_up(now, self._stop)
+        ):
             self.abandoned = bool(self.fleet.living())
             self.over = True
             assert self.ending is not None

@@ -204,7 +204,7 @@ class EngineCore:
             self._effects.append(SetTimer("kill", self.config.grace_s))
 
     def _ended(self, now: float, event: Ended) -> None:
-        tasks = 0
+        tasks, quickest_s = 0, float("inf")
         for slot, outcome in event.ends:
             job = self._running.pop(slot, None)
             if job is None:
@@ -222,13 +222,14 @@ class EngineCore:
             if job.kind == "T":
                 self._held.discard((job.task_id, job.attempt))
                 tasks += 1
+                quickest_s = min(quickest_s, outcome.elapsed_s)
             self._report(job, outcome, slot)
             if job.kind == "A" and outcome.returncode:
                 self._why = "a PERENGINE START command failed"
                 if self.phase is Phase.SETTING_UP:
                     self._move(Phase.ENDING)
         if tasks:
-            self._ahead.ended(now, tasks)
+            self._ahead.ended(now, tasks, quickest_s)
         self._go_on(now)
 
     def _give_back_queue(self) -> None:

@@ -17,6 +17,8 @@ class EngineState(Enum):
     STOPPED = "gone in order"
     LOST = "gone without a word"
 
+    __hash__ = object.__hash__  # as in `ledger.TaskState`
+
 
 ALLOWED_MOVES = {
     EngineState.STARTING: {EngineState.RUNNING, EngineState.STOPPING, EngineState.LOST},

@@ -4,11 +4,11 @@ Only tasks in flight have an entry, so that memory is bounded by what engines ho
 What waits behind a barrier has not been read from the task list yet and needs no state here.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 
 from disbatch.core.errors import IllegalMoveError
-from disbatch.core.messages import Held
-from disbatch.core.model import Task
+from disbatch.core.model import Item, Task
 from disbatch.core.readyqueue import ReadyQueue
 
 
@@ -20,6 +20,10 @@ class TaskState(Enum):
     DONE = "finished with exit code 0"
     FAILED = "finished with another exit code"
     SKIPPED = "done in an earlier run"
+
+    __hash__ = (
+        object.__hash__
+    )  # a member is itself and no other; Enum's own is a call in Python, six times a task
 
 
 ALLOWED_MOVES = {
@@ -107,6 +111,18 @@ class Ledger:
         self.skipped_failed += failed
         self.age_failed += failed
 
+    def admit_run(self, items: Sequence[Item]) -> int:
+        """The same for the tasks with which `items` begin. Returns how many these are."""
+        entries, ready = self.entries, self.ready
+        for number, item in enumerate(items):
+            if not isinstance(item, Task):
+                return number
+            entry = Entry(item)
+            move(entry, TaskState.READY)
+            entries[item.task_id] = entry
+            ready.append(entry)
+        return len(items)
+
     def assign(self, sid: str, now_s: float = 0.0) -> Entry:
         """Hands the next READY task to an engine, as a new attempt."""
         entry = self.ready.popleft()
@@ -116,12 +132,12 @@ class Ledger:
         entry.handed_s = now_s
         return entry
 
-    def current(self, held: Held, sid: str) -> Entry | None:
+    def current(self, task_id: int, attempt: int, sid: str) -> Entry | None:
         """The entry whose current attempt this is, held by this engine; None when the attempt is stale."""
-        entry = self.entries.get(held[0])
+        entry = self.entries.get(task_id)
         if (
             entry is None
-            or entry.attempt != held[1]
+            or entry.attempt != attempt
             or entry.engine != sid
             or entry.state is not TaskState.ASSIGNED
         ):
@@ -150,7 +166,8 @@ class Ledger:
         return True
 
     def finish(self, entry: Entry, *, failed: bool) -> None:
-        self.withheld -= entry.state is TaskState.WITHHELD
+        if entry.state is TaskState.WITHHELD:
+            self.withheld -= 1
         move(entry, TaskState.FAILED if failed else TaskState.DONE)
         del self.entries[entry.task.task_id]
         if failed:

@@ -208,7 +208,7 @@ class Losses:
         if self._policy.on_lost == "rerun":
             may_have_run = may_have_run[: engine.slots]  # engines start what they hold in order
         for task_id in may_have_run:
-            entry = self._books.ledger.current((task_id, engine.held[task_id]), engine.sid)
+            entry = self._books.ledger.current(task_id, engine.held[task_id], engine.sid)
             if entry is None:
                 continue
             entry.lost += 1

@@ -52,13 +52,18 @@ class ReadyQueue:
 
     def first(self) -> Entry:
         """The one whose turn it is. Raises IndexError when none waits."""
+        if not (self._came_back or self._gone):  # the usual case
+            return self._fresh[0]
         self._skip()
         return self._came_back[0][1] if self._back_is_older() else self._fresh[0]
 
     def popleft(self) -> Entry:
         """Takes it out. Raises IndexError when none waits."""
-        self._skip()
-        entry = heappop(self._came_back)[1] if self._back_is_older() else self._fresh.popleft()
+        if not (self._came_back or self._gone):
+            entry = self._fresh.popleft()
+        else:
+            self._skip()
+            entry = heappop(self._came_back)[1] if self._back_is_older() else self._fresh.popleft()
         self._size -= 1
         return entry
 

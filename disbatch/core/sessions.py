@@ -33,6 +33,7 @@ class Sessions:
     ) -> None:
         self.losses = Losses(policy, books, outbox, run)
         self.quarantine = Quarantine(quarantine, books, outbox, self._final)
+        self._quarantines = quarantine > 0
         self._lease_s = policy.lease_s
         self._books = books
         self._outbox = outbox
@@ -167,6 +168,7 @@ class Sessions:
                     self._task_report(now, engine, report)
                 else:
                     self._command_report(engine, report)
+        engine.changed()
         if self._books.recorder.rows and engine.seen > before:
             self._outbox.add(self._books.recorder.seal(engine, engine.seen))
             if self._books.recorder.lost:
@@ -176,17 +178,20 @@ class Sessions:
             self._books.dispatcher.owe(engine)
 
     def _task_report(self, now: Instant, engine: Engine, report: Report) -> None:
-        entry = self._books.ledger.current((report.task_id, report.attempt), engine.sid)
+        _, _, task_id, attempt, _, _ = report
+        entry = self._books.ledger.current(task_id, attempt, engine.sid)
         if entry is None:
-            self._outbox.note(
-                f"stale report: task {report.task_id}, attempt {report.attempt}, engine {engine.rank}"
-            )
+            self._outbox.note(f"stale report: task {task_id}, attempt {attempt}, engine {engine.rank}")
             return
-        engine.held.pop(report.task_id, None)
-        engine.changed()
-        engine.recalled.pop(report.task_id, None)
-        engine.kept.discard(report.task_id)
-        self.quarantine.ended(now, engine, entry, report)
+        engine.held.pop(task_id, None)
+        if engine.recalled:
+            engine.recalled.pop(task_id, None)
+        if engine.kept:
+            engine.kept.discard(task_id)
+        if self._quarantines:
+            self.quarantine.ended(now, engine, entry, report)
+        else:
+            self._final(engine, entry, report)
 
     def _final(self, engine: Engine, entry: Entry, report: Report) -> None:
         """What this report says of its task stands: it is written."""

@@ -8,7 +8,7 @@ import ast
 from typing import NamedTuple
 
 from disbatch.core.errors import StatusFileError
-from disbatch.core.model import NO_REPEAT, Barrier, Outcome, PerEngine, Task
+from disbatch.core.model import NO_REPEAT, Barrier, Outcome, PerEngine, Task, quick
 
 HEADER = (
     b"ROE[ PSZ]\tTaskID\tLineNum\tRepeatIndex\tNode\tPID\tReturnCode\tElapsed\tStart\tFinish\t"
@@ -18,6 +18,7 @@ FIELDS = 15
 SNIPPET_END = 40  # bytes kept of the beginning and of the end of leaked output (formats: Snippets)
 FLAGS = b"ROEPSZBC "
 _HEADER_START = b"ROE["
+_FINE = "    "  # flags of a task that went well and said nothing
 
 
 class StatusRecord(NamedTuple):
@@ -56,23 +57,18 @@ def task_flags(outcome: Outcome, fourth: str = " ") -> str:
 
 def task_record(task: Task | PerEngine, node: str, outcome: Outcome) -> StatusRecord:
     """The record of a finished attempt at a task, or of a per-engine command."""
-    return StatusRecord(
-        task_flags(outcome, "P" if isinstance(task, PerEngine) else " "),
-        task.task_id,
-        task.line_no,
-        NO_REPEAT if isinstance(task, PerEngine) else task.repeat_index,
-        node,
-        outcome.pid,
-        outcome.returncode,
-        outcome.elapsed_s,
-        outcome.start_s,
-        outcome.finish_s,
-        outcome.out_bytes,
-        outcome.out_snippet,
-        outcome.err_bytes,
-        outcome.err_snippet,
-        command_text(task.command),
-    )
+    pid, code, elapsed_s, start_s, finish_s, out_n, out, err_n, err, _, _ = outcome
+    if isinstance(task, Task):
+        task_id, line_no, repeat_index, command = task
+        flags = task_flags(outcome) if code or out_n or err_n else _FINE
+    else:
+        _, task_id, line_no, command = task
+        flags, repeat_index = task_flags(outcome, "P"), NO_REPEAT
+    text = command_text(command)
+    row: StatusRecord = quick(StatusRecord, (
+        flags, task_id, line_no, repeat_index, node, pid, code, elapsed_s, start_s, finish_s, out_n, out, err_n, err, text,
+    ))  # fmt: skip
+    return row
 
 
 def barrier_record(barrier: Barrier, node: str, pid: int, reached_s: float, met_s: float) -> StatusRecord:

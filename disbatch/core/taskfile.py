@@ -115,7 +115,11 @@ def _parse_repeat(rest: bytes) -> Repeat:
                 f"REPEAT needs an integer after {shown!r} (for a command of that name write ./{shown} or ( {shown} … ))"
             )
         options[name], rest = _number(value[1], shown), rest[value.end() :]
-    return Repeat(count, options.get(b"start", 0), options.get(b"step", 1), rest.lstrip(BLANKS))
+    start, step = options.get(b"start", 0), options.get(b"step", 1)
+    last = start + step * max(0, count - 1)
+    if abs(last) >= 1 << 63:
+        raise DirectiveError(f"the last repeat index of REPEAT would be {last}, which does not fit 64 bits")
+    return Repeat(count, start, step, rest.lstrip(BLANKS))
 
 
 def _number(digits: bytes, what: str) -> int:

@@ -4,6 +4,7 @@ from disbatch.core.messages import Message, decode, encode
 from kvsstcp.values import Value
 
 JSON = b"JSON"
+MESSAGE = b"MSGP"  # MessagePack, behind two bytes of our own
 
 
 def up_key(did: str) -> bytes:
@@ -22,7 +23,7 @@ def join_key(did: str) -> bytes:
 
 
 def to_value(message: Message) -> Value:
-    return Value(JSON, encode(message))
+    return Value(MESSAGE, encode(message))
 
 
 def from_value(value: Value) -> Message:

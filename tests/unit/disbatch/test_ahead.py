@@ -13,7 +13,7 @@ def steady(slots: int, task_s: float, until_s: float = 2.0) -> Ahead:
     rounds = max(1, int(until_s / task_s))
     for number in range(1, rounds + 1):
         ahead.came(number * task_s, slots)
-        ahead.ended(number * task_s, slots)
+        ahead.ended(number * task_s, slots, task_s)
         ahead.started(number * task_s, slots)
     return ahead
 
@@ -44,14 +44,14 @@ def test_long_tasks_in_most_slots_slow_the_pace_although_the_short_ones_are_more
     for number in range(100):  # seven slots are taken by long ones
         ahead.came(0.5 + number * 0.01, 1)
         ahead.started(0.5 + number * 0.01, 1)
-        ahead.ended(0.51 + number * 0.01, 1)
+        ahead.ended(0.51 + number * 0.01, 1, 0.01)
     assert ahead.demand - 8 == 8  # of one slot alone
 
 
 def test_many_tasks_in_no_time_at_all() -> None:
     ahead = Ahead(1)
     ahead.started(0.0, 1)
-    ahead.ended(0.0, 1)
+    ahead.ended(0.0, 1, 0.0)
     assert 1 <= ahead.demand <= 1 + AHEAD_MAX
 
 
@@ -66,3 +66,20 @@ def test_who_waits_longest_decides() -> None:
     assert ahead.too_long(2 * STILL_S)
     ahead.gave_back()
     assert not ahead.too_long(9.0)
+
+
+def test_tasks_that_end_together_are_no_pace_that_lasts() -> None:
+    """128 tasks of 25 s that were started together: the next ones take as long."""
+    ahead = Ahead(128)
+    ahead.came(0.0, 128)
+    ahead.started(0.0, 128)
+    ahead.ended(25.0, 128, 25.0)
+    assert ahead.demand == 128
+    ahead.ended(25.1, 1, 0.01)  # a short one among them: there may be more of its kind
+    assert ahead.demand > 140
+
+
+def test_a_short_task_of_long_ago_says_nothing_of_those_to_come() -> None:
+    ahead = steady(128, 0.01)
+    ahead.ended(30.0, 128, 25.0)
+    assert ahead.demand == 128

@@ -50,6 +50,7 @@ IMPURE = {
 THIRD_PARTY = {
     "disbatch.cli": set(),
     "disbatch.contexts": {"hostlist"},
+    "disbatch.core": {"msgspec"},  # bytes from values and back, and nothing else
     "disbatch.monitor": {"rich", "textual", "plotly", "psutil"},
     "disbatch.web": {"aiohttp"},
     "disbatch.report": {"rich", "plotly"},
@@ -120,7 +121,7 @@ def complaints(module: str, found: set[str], stdlib: frozenset[str] | set[str]) 
             is_root = name == "disbatch" and any(other.startswith("disbatch.") for other in found)
             if theirs != mine and theirs not in ARROWS[mine] and not is_root:
                 wrong.append(f"{module} imports {name}")
-        elif mine == "disbatch.core" and (top in IMPURE or top not in stdlib):
+        elif mine == "disbatch.core" and (top in IMPURE or top not in stdlib | THIRD_PARTY[mine]):
             wrong.append(f"{module} imports {name}: the core is pure")
         elif mine == "disbatch.contexts" and top in IMPURE - {"hostlist"}:
             wrong.append(f"{module} imports {name}: contexts are pure")

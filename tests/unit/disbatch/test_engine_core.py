@@ -63,7 +63,7 @@ class Engine:
         )
         return self.happens(DownCame(message))
 
-    def ends(self, *slots: int, code: int = 0, seconds: float = 1.0) -> list[Effect]:
+    def ends(self, *slots: int, code: int = 0, seconds: float = 0.01) -> list[Effect]:
         return self.happens(Ended([(slot, outcome(code, elapsed_s=seconds)) for slot in slots]))
 
     @property

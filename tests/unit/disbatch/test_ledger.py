@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from disbatch.core.errors import IllegalMoveError
 from disbatch.core.ledger import ALLOWED_MOVES, Entry, Ledger, TaskState, move
+from disbatch.core.model import Barrier
 
 S = TaskState
 ALLOWED = {
@@ -49,6 +50,17 @@ def ledger(*ids: int) -> Ledger:
     return made
 
 
+def test_a_run_of_tasks_is_taken_in_as_far_as_the_first_item_that_is_none() -> None:
+    book = ledger(0)
+    barrier = Barrier(3, 9, False, None, b"#DISBATCH BARRIER")
+    assert book.admit_run([task(1), task(2), barrier, task(4)]) == 2
+    assert [book.assign("a").task.task_id for _ in range(3)] == [0, 1, 2]
+    assert book.admit_run([task(4), task(5)]) == 2
+    assert book.admit_run([barrier, task(6)]) == book.admit_run([]) == 0
+    assert book.unfinished == 5
+    book.check_invariants()
+
+
 def test_tasks_go_out_in_order_and_each_attempt_has_a_number() -> None:
     book = ledger(0, 1)
     first = book.assign("a")
@@ -63,14 +75,14 @@ def test_only_the_current_attempt_of_the_engine_that_holds_it_is_current() -> No
     book = ledger(0)
     entry = book.assign("a")
     book.give_back(entry)
-    assert book.current((0, 1), "a") is None  # READY again
+    assert book.current(0, 1, "a") is None  # READY again
     book.assign("b")
-    assert book.current((0, 2), "b") is entry
-    assert book.current((0, 1), "b") is None
-    assert book.current((0, 2), "a") is None
-    assert book.current((9, 1), "b") is None
+    assert book.current(0, 2, "b") is entry
+    assert book.current(0, 1, "b") is None
+    assert book.current(0, 2, "a") is None
+    assert book.current(9, 1, "b") is None
     book.finish(entry, failed=False)
-    assert book.current((0, 2), "b") is None
+    assert book.current(0, 2, "b") is None
 
 
 def test_counts() -> None:

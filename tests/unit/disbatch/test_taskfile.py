@@ -108,6 +108,8 @@ def test_any_affix_comes_back_letter_by_letter(text: bytes) -> None:
         (b"1 x start 5", [0], b"x start 5"),
         (b"1 starter 5", [0], b"starter 5"),
         (b"1 start 5 \xff  ", [5], b"\xff  "),
+        (b"2 start -999999999999999999 step 999999999999999999", [1 - 10**18, 0], b""),
+        (b"0 step 999999999999999999", [], b""),
     ],
 )
 def test_repeat(options: bytes, indices: list[int], command: bytes) -> None:
@@ -201,6 +203,8 @@ BAD_LINES = [
     b"#DISBATCH REPEAT 3 step 1 start 2 step 3 x",
     b"#DISBATCH REPEAT 9999999999999999999999",
     b"#DISBATCH REPEAT 3 start 9999999999999999999999",
+    b"#DISBATCH REPEAT 11 step 999999999999999999",
+    b"#DISBATCH REPEAT 11 step -999999999999999999 x",
     b"#DISBATCH PERENGINE",
     b"#DISBATCH PERENGINE START",
     b"#DISBATCH PERENGINE STOP  ",
