@@ -46,6 +46,10 @@ class Poller:
         self._patrol: asyncio.TimerHandle | None = None
         self._look_at = 0.0
         self._loop = asyncio.get_running_loop()
+        self.gather_s = 0.0
+        """After a turn in which something was read, the next one is so much later, and finds more."""
+        self.hurry_until = 0.0  # by the loop's clock: until then that is not done
+        self._gathering: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._epoll.fileno(), self._stay if alone else self._turn)
 
     def watch(self, who: Watched, descriptor: int, before: int, mask: int) -> None:
@@ -74,18 +78,33 @@ class Poller:
     def close(self) -> None:
         if self._patrol is not None:
             self._patrol.cancel()
+        if self._gathering is not None:
+            self._gathering.cancel()
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
     def _turn(self) -> None:
         watched = self._watched
-        for descriptor, events in self._epoll.poll(0, _EVENTS):
+        found = self._epoll.poll(0, _EVENTS)
+        for descriptor, events in found:
             # One before may have ended this one. Its number is not another's yet: sockets are closed below.
             who = watched.get(descriptor)
             if who is not None:
                 who.ready(events)
         if self._gone:
             self._bury_all()
+        if self.gather_s or self._gathering is not None:
+            self._gather(bool(found) and self._loop.time() >= self.hurry_until)
+
+    def _gather(self, later: bool) -> None:
+        """Have the next turn in a while, or else as soon as there is something."""
+        if later:
+            if self._gathering is None:
+                self._loop.remove_reader(self._epoll.fileno())
+            self._gathering = self._loop.call_later(self.gather_s, self._turn)
+        elif self._gathering is not None:
+            self._gathering = None
+            self._loop.add_reader(self._epoll.fileno(), self._turn)
 
     def _stay(self) -> None:
         now = time.monotonic()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from kvsstcp.tls import TlsPipe
 
+# While connections come, nothing is gathered: each of them asks and answers several times, one at a time.
+_WELCOME_S = 1.0
+
 
 class Server:
     """Serves one store on any number of listening sockets. All methods belong to the thread of one event loop.
@@ -132,6 +135,8 @@ class Server:
             connection.abort()
         elif not connection.proven:
             self._unproven[connection] = None
+            if self._poller is not None:
+                self._poller.hurry_until = asyncio.get_running_loop().time() + _WELCOME_S
             if len(self._unproven) > self.limits.unproven:
                 oldest = next(iter(self._unproven))
                 self.log.warning("%s: cut off: too many connections without a proof", oldest.peer)
@@ -200,6 +205,12 @@ class Server:
     def report_callback(self, what: str, error: Exception) -> None:
         """A callback of our own process failed: that is never a peer's fault, nor its loss."""
         asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
+
+    def gather(self, seconds: float) -> None:
+        """From now on, when something was read, the next look at all connections is so much later, and finds more: each
+        time that the process wakes up costs as much as a request. New connections are not kept waiting. 0: nothing is."""
+        if self._poller is not None:
+            self._poller.gather_s = seconds
 
     def dump(self, as_json: bool) -> bytes:
         """Counts, waits and values, for people. Keys beyond a limit are left out."""

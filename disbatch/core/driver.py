@@ -121,7 +121,9 @@ class DriverCore:
         """How many items of the task list the shell may hand in now."""
         if self._barrier or self.list_ended or self._stop or self._recorder.behind:
             return 0
-        room = max(0, self.fleet.room + LOOKAHEAD - len(self.ledger.ready))
+        # what frees slots once it is written has its successors at hand then: they ride on the acknowledgement
+        soon = self.fleet.room + self._recorder.freeing
+        room = max(0, soon + LOOKAHEAD - len(self.ledger.ready))
         return max(room, LOOKAHEAD) if self._takeover.unread else room
 
     @property
@@ -161,8 +163,15 @@ class DriverCore:
         brief = self.snapshot(elapsed_s, total)
         return add_rows(brief, self.ledger, self.fleet, self.failures, self.history, now.mono_s, now.wall_s)
 
-    def handle(self, now: Instant, event: Event) -> list[Effect]:
-        """Takes in one event; returns what is to be done, in order."""
+    def handle(self, now: Instant, *events: Event) -> list[Effect]:
+        """Takes in events that came together, in order; returns what is to be done, in order. What follows from them is
+        looked at once for all: at a thousand engines that look was most of what a message cost."""
+        for event in events:
+            self._take_in(now, event)
+        self._settle(now, tick=any(isinstance(event, Tick) for event in events))
+        return self._outbox.take()
+
+    def _take_in(self, now: Instant, event: Event) -> None:
         if isinstance(event, Swept):
             self._takeover.swept(event.rank)
         handler = _HANDLERS.get(type(event))
@@ -172,8 +181,6 @@ class DriverCore:
             self._membership.handle(now, event)
         else:
             self.sessions.handle(now, event)
-        self._settle(now, tick=isinstance(event, Tick))
-        return self._outbox.take()
 
     # -- events
 

@@ -24,6 +24,7 @@ class Recorder:
         self.lost = False  # some records are nowhere: the disk was given up
         self.most = MOST_WAITING
         self.waiting = 0  # rows on their way to the disk
+        self.freeing = 0  # of these, such as hold up the next tasks of an engine
         self._batch = 0
         # by batch: whose reports, up to which number, how many rows
         self._waiting: dict[int, tuple[Engine | None, int, int]] = {}
@@ -60,6 +61,7 @@ class Recorder:
         self.waiting += len(rows)
         if engine is not None:
             engine.unwritten += len(rows)
+            self.freeing += len(rows)
             engine.changed()
         if self.lost:
             self.give_up()
@@ -77,6 +79,7 @@ class Recorder:
         self.waiting -= count
         if engine is not None:
             engine.unwritten -= count
+            self.freeing -= count
             engine.changed()
             engine.acked, engine.ack_due = max(engine.acked, n), True
         return engine

@@ -13,7 +13,9 @@ class Tally:
     """Engines that have changed stand in `changes` until `look` has taken them in. Read the rest after a look only."""
 
     def __init__(self) -> None:
-        self.changes: dict[int, Engine] = {}
+        self.changes: dict[
+            Engine, None
+        ] = {}  # an earlier session has the same rank, and must not hide its successor
         self.alive: set[int] = set()  # and not proven to be on a bad node
         self.rooms: dict[int, int] = {}  # of those that have any, whatever the limit of their context
         self.room = 0  # their sum
@@ -29,7 +31,8 @@ class Tally:
     def look(self, engines: dict[int, Engine]) -> None:
         """Takes in what has changed."""
         while self.changes:
-            rank, engine = self.changes.popitem()
+            engine, _ = self.changes.popitem()
+            rank = engine.rank
             if engines.get(rank) is not engine:
                 continue  # its next session has taken its place
             (self.alive.add if engine.useful else self.alive.discard)(rank)

@@ -34,7 +34,6 @@ from disbatch.core.driver_events import (
     Level,
     ListEnded,
     ListFailed,
-    MessageCame,
     Note,
     Over,
     Publish,
@@ -46,19 +45,18 @@ from disbatch.core.driver_events import (
     SignalCame,
     Sweep,
 )
-from disbatch.core.errors import PeerError
 from disbatch.core.fleet import GONE
 from disbatch.core.joining import Answer, StopKind
-from disbatch.core.messages import Hello, Up
 from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
 from disbatch.core.snapshot import RunSnapshot
-from disbatch.runtime.bus import down_key, from_value, to_value, up_key
+from disbatch.runtime.bus import down_key, to_value, up_key
 from disbatch.runtime.door import Door
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.feedcommand import FeedCommand
 from disbatch.runtime.feeding import Feeder, FileFeeder, KvsFeeder, StreamFeeder
 from disbatch.runtime.files import RunFiles
+from disbatch.runtime.inbox import Inbox
 from disbatch.runtime.jobend import JobEnd
 from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.launches import Launched, Launches, LaunchOrder
@@ -161,6 +159,7 @@ class DriverShell:
         on_end_signals(self._loop, self._signalled)
         self._feeder = self._make_feeder(feed)
         self._launches = Launches(self._exited)
+        self._inbox = Inbox(self._log, self._launches.signed_in, self._read_inbox)
         if context is not None:
             self._happened(context)
         started: list[Launched | LaunchOrder] = [*engines, *orders]
@@ -170,7 +169,7 @@ class DriverShell:
         self._kvs.on_lost = lambda why: self._happened(ServerLost(why))
         self._begin_observers()
         await self._kvs.start()
-        self._kvs.subscribe(up_key(self._core.config.did), self._message_came)
+        self._kvs.subscribe(up_key(self._core.config.did), self._inbox.came)
         self._door.open()
         for launched in engines:
             self._launches.adopt(launched)
@@ -291,15 +290,21 @@ class DriverShell:
 
     # -- events
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, *events: Event) -> None:
+        """These came now, behind all messages that have come before."""
         now = Instant(time.monotonic(), time.time())
-        for effect in self._core.handle(now, event):
+        for effect in self._core.handle(now, *self._inbox.take(), *events):
             self._carry_out(effect)
         if self._core.wants and self._feeds:
             self._feeder.feed()
 
+    def _read_inbox(self) -> None:
+        if self._inbox:
+            self._happened()
+
     def _exited(self, rank: int, why: str) -> None:
         """An engine that ended with 0 has said good-bye: by way of a server elsewhere that may come later than its end."""
+        self._read_inbox()
         left = self._launches.codes.get(rank) == 0 and self._core.fleet.engines[rank].state not in GONE
         if left and not self._core.over:
             self._loop.call_later(BYE_S, self._gone, rank, why)
@@ -334,19 +339,9 @@ class DriverShell:
             self._over.set_result(effect.ending)
         elif isinstance(effect, EngineJoined):
             self._door.signed_in(effect)
+            self._kvs.gather(self._core.fleet.gather_s)
         if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost | EngineAside):
             self._observers.happened(effect)
-
-    def _message_came(self, value: Value) -> None:
-        try:
-            message = from_value(value)
-        except PeerError as error:
-            self._log.warning("dropped a message: %s", error)
-            return
-        if isinstance(message, Hello):
-            self._launches.signed_in(message.rank)
-        if isinstance(message, Hello | Up):
-            self._happened(MessageCame(message))
 
     def _signalled(self, signum: int) -> None:
         ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM

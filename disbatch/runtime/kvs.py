@@ -43,6 +43,9 @@ class Kvs(Protocol):
         """Calls back with a reason when the connection that reads this key ends. A server that runs elsewhere cannot
         tell; whoever relies on this needs a slower way beside it."""
 
+    def gather(self, seconds: float) -> None:
+        """Lets what comes wait for so long, so that more of it is read at once, where the server can."""
+
     async def close(self) -> None: ...
 
 
@@ -67,6 +70,7 @@ class EmbeddedKvs:
         self.publish = self._server.local.replace
         self.watch = self._server.local.on_lost
         self.drop = self._server.local.drop
+        self.gather = self._server.gather
 
     def show(self, key: bytes, value: Value) -> None:
         self._server.local.put(key, value)
@@ -118,6 +122,9 @@ class ExternalKvs:
             self._published.put_nowait((key, value, False))
 
     def watch(self, key: bytes, callback: Callable[[str], None]) -> None:
+        pass
+
+    def gather(self, seconds: float) -> None:
         pass
 
     async def close(self) -> None:

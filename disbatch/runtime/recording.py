@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, Written
+from disbatch.core.driver_events import DiskGivenUp, Level, Record, Written
 from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.appendfile import AppendFile
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Recording:
-    """`happened` takes events for the core, `tell` what the user has to know. Belongs to the loop in which it is made."""
+    """`happened` takes any number of events for the core, `tell` what the user has to know. Belongs to the loop in which it is made."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Recording:
         files: RunFiles,
         resume: ResumeFiles | None,
         observers: Observers,
-        happened: Callable[[Event], None],
+        happened: Callable[..., None],
         tell: Callable[[str, Level], None],
         fsync: str,
     ) -> None:
@@ -100,7 +100,7 @@ class Recording:
                 self.results.written(batch)
             if self._observers:
                 self._observers.written(batch)
-            self._happened(Written(batch))
+        self._happened(*[Written(batch) for batch in batches])
 
     def _trouble(self, reason: str) -> None:
         self._fails = bool(reason)

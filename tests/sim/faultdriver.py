@@ -83,6 +83,7 @@ class DriverLife:
         self.frozen_until = 0.0
         self.disk_full_until = 0.0
         self._inbox: list[Event] = []
+        self._together: list[Event] = []  # messages that are read at once
         self._to_read: Iterator[Item] = iter(house.world.items)
         self._feeding = False
         self._disk_at = 0.0
@@ -189,6 +190,7 @@ class DriverLife:
             inbox.sort(key=lambda event: not isinstance(event, Tick))
         for event in inbox:
             self.happens(event)
+        self._read_together()
 
     def die(self) -> None:
         """SIGKILL. What was on its way to the disk may be there, or not, or some of its lines and half of another."""
@@ -221,14 +223,16 @@ class DriverLife:
 
     # -- what happens to it
 
-    def happens(self, event: Event) -> None:
+    def happens(self, *events: Event) -> None:
+        """Behind all messages that have come before."""
         if not self.alive or self.core.over:
             return
         if self.frozen_until > self.world.now:
-            self._inbox.append(event)
+            self._inbox.extend(events)
             return
         now = self.world.now
-        for effect in self.core.handle(Instant(now + 5e5, EPOCH_S + now), event):
+        messages, self._together = self._together, []
+        for effect in self.core.handle(Instant(now + 5e5, EPOCH_S + now), *messages, *events):
             carrier = _CARRIERS.get(type(effect))
             if carrier is not None:
                 carrier(self, effect)
@@ -236,8 +240,16 @@ class DriverLife:
         self._feed_soon()
 
     def message_came(self, message: Hello | Up) -> None:
-        if self.alive:
+        if not self.alive or not self.plan.gather_s or self.frozen_until > self.world.now:
             self.happens(MessageCame(message))
+            return
+        if not self._together:
+            self.world.later(self.plan.gather_s, self._read_together)
+        self._together.append(MessageCame(message))
+
+    def _read_together(self) -> None:
+        if self._together:
+            self.happens()
 
     def exited(self, rank: int, why: str) -> None:
         """The process that was started for an engine is gone."""
@@ -302,12 +314,15 @@ class DriverLife:
         if self.disk_full_until > self.world.now:
             self.world.later(self.disk_full_until - self.world.now, self._write)
             return
+        written = []
         while self.on_disk and self.on_disk[0][0] <= self.world.now:
             _, record = self.on_disk.pop(0)
             self.status.charge(record.charges)
             for row in record.rows:
                 self.status.write(row)
-            self.happens(Written(record.batch))
+            written.append(Written(record.batch))
+        if written:
+            self.happens(*written)
 
     def _sweep(self, effect: Sweep) -> None:
         node, world = self.nodes[effect.rank], self.world

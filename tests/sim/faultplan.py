@@ -48,6 +48,8 @@ class Plan:
         self.focus = ""  # the profile
         if not calm and seed % 3 == 1:
             focus(self, seed)
+        # how long messages come together before the driver reads them: longer than a real one lets them
+        self.gather_s = (0.0, 0.0, 0.02, 0.2)[seed // 3 % 4]
         self.policy = LossPolicy(self.lease_s, *losses)
 
     def code(self, job: Job) -> int:

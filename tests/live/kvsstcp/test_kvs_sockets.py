@@ -256,3 +256,64 @@ async def test_a_mistake_of_ours_costs_one_connection(caplog: pytest.LogCaptureF
             await other.close()
     finally:
         loop.set_exception_handler(before)
+
+
+GATHER_S = 0.4
+
+
+async def test_what_comes_soon_after_is_read_together_when_it_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kvsstcp.server._WELCOME_S", 0.0)
+    sock = socket.create_server(("127.0.0.1", 0))
+    server = Server()
+    await server.serve(sock)
+    clients = [await AsyncClient.connect([sock.getsockname()[:2]]) for _ in range(2)]
+
+    async def ask(client: AsyncClient) -> float:
+        """Seconds for a put and a get."""
+        begin = time.monotonic()
+        client.put(b"k", VALUE)
+        assert await client.get(b"k") == VALUE
+        return time.monotonic() - begin
+
+    try:
+        await ask(clients[0])
+        server.gather(GATHER_S)
+        quick, slow, both = [], [], []
+        for _ in range(3):
+            quick.append(await ask(clients[0]))  # nothing has come for a while: at once
+            slow.append(await ask(clients[1]))
+            both.append(max(await asyncio.gather(*map(ask, clients))))
+            await asyncio.sleep(2 * GATHER_S)
+        assert min(quick) < GATHER_S / 2 < min(slow)
+        assert GATHER_S / 2 < min(both) < 1.5 * GATHER_S  # one wait for both
+        server.gather(0.0)
+        await ask(clients[0])
+        assert min([await ask(clients[1]) for _ in range(3)]) < GATHER_S / 2
+        server.gather(GATHER_S)
+        await ask(clients[0])
+        clients.append(await asyncio.wait_for(AsyncClient.connect([sock.getsockname()[:2]]), PROMPT_S))
+    finally:
+        for client in clients:
+            client.abort()
+        await server.close()
+
+
+async def test_a_server_that_gathers_lets_in_whoever_comes_without_a_wait() -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    server = Server(token=TOKEN)
+    await server.serve(sock)
+    server.gather(PROMPT_S)
+    clients = []
+    try:
+        begin = time.monotonic()
+        for _ in range(3):
+            clients.append(await AsyncClient.connect([sock.getsockname()[:2]], token=TOKEN))
+            clients[-1].put(b"k", VALUE)
+            assert await clients[-1].get(b"k") == VALUE
+        assert time.monotonic() - begin < PROMPT_S
+    finally:
+        for client in clients:
+            client.abort()
+        await server.close()

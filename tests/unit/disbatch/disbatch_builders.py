@@ -100,8 +100,9 @@ class Driver:
 
     # -- what happens
 
-    def happens(self, event: Event) -> list[Effect]:
-        effects = self.core.handle(Instant(self.now_s, EPOCH_S + self.now_s), event)
+    def happens(self, *events: Event) -> list[Effect]:
+        """These come together."""
+        effects = self.core.handle(Instant(self.now_s, EPOCH_S + self.now_s), *events)
         self.core.ledger.check_invariants()
         self.core.fleet.check_invariants()
         self.effects += effects

@@ -12,12 +12,14 @@ from disbatch.core.driver_events import (
     ItemsCame,
     ListEnded,
     ListFailed,
+    MessageCame,
     Record,
     Send,
     SignalCame,
+    Written,
 )
 from disbatch.core.errors import StatusFileError
-from disbatch.core.messages import EngineCommand, Report, Setup
+from disbatch.core.messages import EngineCommand, Report, Setup, Up
 from disbatch.core.model import Task
 from disbatch.core.recorder import MOST_WAITING
 from disbatch.core.resume import Place, Verdict
@@ -128,6 +130,48 @@ def test_the_slot_is_filled_when_the_record_is_in_the_file_by_the_message_that_a
     d.write()
     sent = [e.message for e in d.effects[before:] if isinstance(e, Send)]
     assert [(m.ack, [t.task_id for t in m.tasks]) for m in sent] == [(1, [1])]
+
+
+def test_more_that_an_engine_wants_waits_for_the_acknowledgement_that_is_due() -> None:
+    d = Driver(writes=False)
+    d.engine(slots=2)
+    d.lists(*map(task, range(5)))
+    d.finishes(0, demand=4)
+    before = len(d.sent)
+    d.up(demand=4)
+    assert d.sent[before:] == []
+    d.write()
+    assert [(m.ack, [t.task_id for t in m.tasks]) for m in d.sent[before:]] == [(1, [2, 3, 4])]
+
+
+def test_what_came_together_is_answered_by_one_message_to_each() -> None:
+    d = Driver(writes=False)
+    d.engine(0)
+    d.engine(1)
+    d.lists(*map(task, range(4)))
+    ups = [Up(f"sid{n}", 1, 1, 0.0, (d.report(n, n),), 1) for n in range(2)]
+    before = len(d.effects)
+    d.happens(*map(MessageCame, ups))
+    assert [type(e) for e in d.effects[before:] if isinstance(e, Record | Send)] == [Record, Record]
+    d.happens(*[Written(batch) for batch in d.unwritten])
+    sent = [e.message for e in d.effects[before:] if isinstance(e, Send)]
+    assert [(m.sid, m.ack, [t.task_id for t in m.tasks]) for m in sent] == [
+        ("sid0", 1, [2]),
+        ("sid1", 1, [3]),
+    ]
+
+
+def test_the_successors_of_what_is_being_written_are_read_meanwhile() -> None:
+    d = Driver(writes=False)
+    d.engine(slots=3, demand=3)
+    d.happens(ItemsCame([task(i) for i in range(d.core.wants)]))
+    assert d.core.wants == 0
+    d.up(demand=3, reports=(d.report(0, 0), d.report(0, 1)))
+    assert d.core.wants == 2
+    d.happens(ItemsCame([task(100), task(101)]))
+    assert d.core.wants == 0
+    d.write()
+    assert [t.task_id for t in d.sent[-1].tasks] == [3, 4] and d.core.wants == 0
 
 
 def test_one_record_for_a_batch_of_reports() -> None:

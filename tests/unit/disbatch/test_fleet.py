@@ -126,3 +126,17 @@ def test_equal_engines_get_equal_shares(slots: list[int], ready: int) -> None:
     got = shares(f, ready)
     counts = [got.get(rank, 0) for rank in range(len(slots))]
     assert max(counts) - min(counts) <= 1
+
+
+def test_what_an_earlier_session_still_changes_does_not_hide_what_the_next_one_does() -> None:
+    """Seed 301,115 of the simulation: what the old session had reported got its line after the new one had ended."""
+    f = fleet(2)
+    old = f.engines[0]
+    old.move(S.LOST)
+    new = f.renew(old)
+    new.move(S.RUNNING)
+    assert not f.deserted
+    new.move(S.STOPPED)
+    old.changed()
+    assert f.deserted
+    f.check_invariants()
