@@ -1,15 +1,10 @@
-"""What crosses the KVS between driver and engines, as values, and their form as bytes: a letter, a version, MessagePack.
+"""What crosses the KVS between driver and engines, as values. Their form as bytes is in `codec`.
 
-The protocol is in docs/design.md, "The messages"; here is its alphabet. msgspec reads straight into these tuples and checks
-every type on the way. With lists in JSON and checks of our own, decoding was a fifth of what a driver spent on a task, and now
-is a fiftieth.
+The protocol is in docs/design.md, "The messages"; here is its alphabet.
 """
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from msgspec import DecodeError, Meta, msgpack
-
-from disbatch.core.errors import PeerError
 from disbatch.core.model import Outcome
 
 VERSION = 3
@@ -69,7 +64,7 @@ Held = tuple[int, int]  # (task id, attempt number)
 class Vitals(NamedTuple):
     """How the node of an engine is, for people who watch."""
 
-    load: Annotated[float, Meta(ge=0, lt=1e9)]  # mean number of runnable processes of the last minute
+    load: float  # mean number of runnable processes of the last minute
     mem_used_kib: int  # without what could be freed
     mem_total_kib: int
     cpus: int
@@ -133,9 +128,7 @@ class Down(NamedTuple):
     recall: tuple[Held, ...] = ()
     stop: StopMode = ""
     setup: Setup | None = None
-    every_s: Annotated[float, Meta(gt=0, lt=1e6)] = (
-        REPORT_S  # between reports, as long as no slot would run dry
-    )
+    every_s: float = REPORT_S  # between reports, as long as no slot would run dry
 
 
 class Die(NamedTuple):
@@ -145,44 +138,3 @@ class Die(NamedTuple):
 
 
 Message = Hello | Up | Down | Die
-
-
-_LETTERS: dict[type, bytes] = {Hello: b"H", Up: b"U", Down: b"D", Die: b"X"}
-_HEADS = {kind: letter + bytes([VERSION]) for kind, letter in _LETTERS.items()}
-_DECODERS: dict[bytes, msgpack.Decoder[Any]] = {head: msgpack.Decoder(kind) for kind, head in _HEADS.items()}
-_pack = msgpack.Encoder().encode
-
-
-def encode(message: Message) -> bytes:
-    """The message as bytes. What is not text in a text (a path that is no UTF-8, in a reason) becomes a question mark."""
-    head = _HEADS[type(message)]
-    try:
-        return head + _pack(message)
-    except UnicodeEncodeError:
-        return head + _pack(_as_text(message))
-
-
-def decode(data: bytes) -> Message:
-    """The message in `data`. Raises PeerError for anything that is not one, or of another version."""
-    decoder = _DECODERS.get(data[:2])
-    if decoder is None:
-        if data[:1] in _LETTERS.values() and len(data) > 1:
-            raise PeerError(f"a message of protocol version {data[1]}; this program speaks {VERSION}")
-        raise PeerError(f"not a message between driver and engine: {data[:80]!r}")
-    try:
-        message: Message = decoder.decode(memoryview(data)[2:])
-    except (DecodeError, RecursionError) as error:
-        raise PeerError(f"not a message between driver and engine ({error}): {data[:80]!r}") from None
-    if isinstance(message, Up) and len(message.note) > NOTE_CHARS:
-        return message._replace(note=message.note[:NOTE_CHARS])
-    return message
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if not isinstance(value, tuple):
-        return value
-    parts = [_as_text(part) for part in value]
-    make = getattr(value, "_make", tuple)
-    return make(parts)

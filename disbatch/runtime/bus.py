@@ -1,6 +1,7 @@
 """The mailboxes between driver and engines: their keys in the KVS, and messages as its values."""
 
-from disbatch.core.messages import Message, decode, encode
+from disbatch.core.codec import decode, encode
+from disbatch.core.messages import Message
 from kvsstcp.values import Value
 
 JSON = b"JSON"

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 
+from disbatch.core.codec import decode, encode
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import (
     Effect as DriverEffect,
@@ -45,7 +46,7 @@ from disbatch.core.engine_events import (
     TimerRang,
 )
 from disbatch.core.engine_events import Event as EngineEvent
-from disbatch.core.messages import Down, Hello, Up, decode, encode
+from disbatch.core.messages import Down, Hello, Up
 from disbatch.core.model import Barrier, Item, Outcome, Task
 from disbatch.core.phases import EngineConfig
 from disbatch.core.resume import Place

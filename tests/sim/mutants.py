@@ -99,8 +99,8 @@ _SWEPT = losses.Losses._swept
 def no_attempt_number() -> Any:
     """A report or an answer speaks of a task, whatever attempt it was."""
 
-    def current(self: Ledger, held: tuple[int, int], sid: str) -> Any:
-        entry = self.entries.get(held[0])
+    def current(self: Ledger, task_id: int, attempt: int, sid: str) -> Any:
+        entry = self.entries.get(task_id)
         return entry if entry is not None and entry.state.name == "ASSIGNED" else None
 
     return patched((Ledger, "current", current))

@@ -175,7 +175,19 @@ def starts_beside_what_may_run() -> Any:
 _LAUNCH = losses.Losses._launch_again
 
 
+def earlier_session_hides() -> Any:
+    """Of two sessions of one rank, the fleet's sums look at the one that changed last."""
+
+    def changed(self: fleet.Engine) -> None:
+        for other in [each for each in self._changes if each.rank == self.rank]:
+            del self._changes[other]
+        self._changes[self] = None
+
+    return patched((fleet.Engine, "changed", changed))
+
+
 MUTANTS: list[Callable[[], Any]] = [
+    earlier_session_hides,
     no_hold_at_takeover,
     no_claims,
     no_claims_ahead,

@@ -8,6 +8,7 @@ from disbatch_builders import outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disbatch.core.codec import decode, encode
 from disbatch.core.errors import PeerError
 from disbatch.core.messages import (
     NOTE_CHARS,
@@ -23,8 +24,6 @@ from disbatch.core.messages import (
     Setup,
     Up,
     Vitals,
-    decode,
-    encode,
 )
 from disbatch.core.model import Outcome
 
