@@ -31,8 +31,8 @@ GONE = (EngineState.STOPPED, EngineState.LOST)
 
 
 NO_LIMIT = 1 << 60
-# What a message costs a driver is four times what a task in it does (benchmarks/scale.py): a thousand engines that
-# report each task by itself are more than one can take, and nobody looks at results more often than this.
+# What a message costs a driver is many times what a task in it does (docs/scale.md): a thousand engines that report each
+# task by itself are more than one can take, and nobody looks at results more often than this.
 REPORTS_PER_S = 1000.0
 # Where engines report more seldom than they could, they have work at hand for 0.05 s and more. A message that wakes the
 # driver costs it twice what one of several does that it reads together.
