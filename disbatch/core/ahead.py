@@ -41,7 +41,7 @@ class Ahead:
         if not self._pace or self._still:
             return slots
         # Tasks that take as long as each other end together: so many in a moment do not mean as many in the next. More than
-        # this no slots can do, and with it ten messages of a thousand engines became six.
+        # this no slots can do: without it such engines asked for twice of what they could run, and gave it back.
         pace = min(self._pace, slots / self._quickest_s)
         ahead = min(AHEAD_MAX, int(self._ahead_s * pace))
         # each slot then has its next one at hand

@@ -35,7 +35,7 @@ NO_LIMIT = 1 << 60
 # task by itself are more than one can take, and nobody looks at results more often than this.
 REPORTS_PER_S = 1000.0
 # Where engines report more seldom than they could, they have work at hand for 0.05 s and more. A message that wakes the
-# driver costs it twice what one of several does that it reads together.
+# driver costs it more than one of several that it reads together; nobody waits for so little.
 GATHER_S = 0.01
 Aside = Literal[
     "", "trial", "bad"

@@ -339,6 +339,7 @@ class DriverShell:
             self._over.set_result(effect.ending)
         elif isinstance(effect, EngineJoined):
             self._door.signed_in(effect)
+        if isinstance(effect, EngineJoined | EngineLeft | EngineLost):
             self._kvs.gather(self._core.fleet.gather_s)
         if self._observers and isinstance(effect, Say | EngineJoined | EngineLeft | EngineLost | EngineAside):
             self._observers.happened(effect)
