@@ -6,7 +6,7 @@ decoding was a fifth of what a driver spent on a task, and now is a fiftieth.
 
 from typing import Any
 
-from msgspec import DecodeError, msgpack
+from msgspec import msgpack
 
 from disbatch.core.errors import PeerError
 from disbatch.core.messages import NOTE_CHARS, VERSION, Die, Down, Hello, Message, Up
@@ -35,7 +35,7 @@ def decode(data: bytes) -> Message:
         raise PeerError(f"not a message between driver and engine: {data[:80]!r}")
     try:
         message: Message = decoder.decode(memoryview(data)[2:])
-    except (DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # for a text that is no UTF-8 it is not a DecodeError
         raise PeerError(f"not a message between driver and engine ({error}): {data[:80]!r}") from None
     if isinstance(message, Down):
         if not 0 < message.every_s < 1e6:  # a NaN is not, either

@@ -21,9 +21,8 @@ class TaskState(Enum):
     FAILED = "finished with another exit code"
     SKIPPED = "done in an earlier run"
 
-    __hash__ = (
-        object.__hash__
-    )  # a member is itself and no other; Enum's own is a call in Python, six times a task
+    # a member is itself and no other; Enum's own is a call in Python, six times a task
+    __hash__ = object.__hash__
 
 
 ALLOWED_MOVES = {
@@ -83,10 +82,7 @@ class Ledger:
 
     def admit(self, task: Task) -> None:
         """Takes in a task that is to be run."""
-        entry = Entry(task)
-        move(entry, TaskState.READY)
-        self.entries[task.task_id] = entry
-        self.ready.append(entry)
+        self.admit_run((task,))
 
     def adopt(self, task: Task, sid: str, attempt: int, now_s: float) -> None:
         """Takes in a task that an engine holds, from the driver before this one."""

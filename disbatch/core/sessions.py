@@ -33,7 +33,6 @@ class Sessions:
     ) -> None:
         self.losses = Losses(policy, books, outbox, run)
         self.quarantine = Quarantine(quarantine, books, outbox, self._final)
-        self._quarantines = quarantine > 0
         self._lease_s = policy.lease_s
         self._books = books
         self._outbox = outbox
@@ -188,10 +187,7 @@ class Sessions:
             engine.recalled.pop(task_id, None)
         if engine.kept:
             engine.kept.discard(task_id)
-        if self._quarantines:
-            self.quarantine.ended(now, engine, entry, report)
-        else:
-            self._final(engine, entry, report)
+        self.quarantine.ended(now, engine, entry, report)
 
     def _final(self, engine: Engine, entry: Entry, report: Report) -> None:
         """What this report says of its task stands: it is written."""

@@ -13,9 +13,8 @@ class Tally:
     """Engines that have changed stand in `changes` until `look` has taken them in. Read the rest after a look only."""
 
     def __init__(self) -> None:
-        self.changes: dict[
-            Engine, None
-        ] = {}  # an earlier session has the same rank, and must not hide its successor
+        # by engine and not by rank: an earlier session has the same rank, and must not hide its successor
+        self.changes: dict[Engine, None] = {}
         self.alive: set[int] = set()  # and not proven to be on a bad node
         self.rooms: dict[int, int] = {}  # of those that have any, whatever the limit of their context
         self.room = 0  # their sum

@@ -6,9 +6,9 @@ Also what is done when they cannot be written.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from disbatch.core.driver_events import DiskGivenUp, Level, Record, Written
+from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, Written
 from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.appendfile import AppendFile
@@ -23,8 +23,12 @@ from disbatch.runtime.usagefile import UsageFile
 T = TypeVar("T")
 
 
+class Happened(Protocol):
+    def __call__(self, *events: Event) -> None: ...
+
+
 class Recording:
-    """`happened` takes any number of events for the core, `tell` what the user has to know. Belongs to the loop in which it is made."""
+    """`happened` takes events for the core, `tell` what the user has to know. Belongs to the loop in which it is made."""
 
     def __init__(
         self,
@@ -32,7 +36,7 @@ class Recording:
         files: RunFiles,
         resume: ResumeFiles | None,
         observers: Observers,
-        happened: Callable[..., None],
+        happened: Happened,
         tell: Callable[[str, Level], None],
         fsync: str,
     ) -> None:

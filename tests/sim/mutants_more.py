@@ -74,8 +74,8 @@ def early_reports_taken() -> Any:
 def torn_line_written_on() -> Any:
     """A driver that takes over writes on behind the line that was torn."""
 
-    def init(self: StatusFile, world: Any, earlier: bytes, text: bytes) -> None:
-        _STATUS(self, world, earlier, text)
+    def init(self: StatusFile, world: Any, earlier: bytes, text: bytes, charges: bytes) -> None:
+        _STATUS(self, world, earlier, text, charges)
         self.text = bytearray(text)
 
     return patched((StatusFile, "__init__", init))

@@ -126,7 +126,7 @@ QUICK = {
     mutants.lost_sessions_heard: 200,
     mutants.barrier_not_counted: 50,
     mutants_more.context_not_asked: 200,
-    mutants_more.early_reports_taken: 600,
+    mutants_more.early_reports_taken: 200,
     mutants_more.acknowledged_unwritten: 50,
     mutants_more.limit_not_charged: 100,
     mutants_more.check_not_counted: 100,

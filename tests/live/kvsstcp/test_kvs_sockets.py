@@ -291,9 +291,6 @@ async def test_what_comes_soon_after_is_read_together_when_it_may_wait(
         server.gather(0.0)
         await ask(clients[0])
         assert min([await ask(clients[1]) for _ in range(3)]) < GATHER_S / 2
-        server.gather(GATHER_S)
-        await ask(clients[0])
-        clients.append(await asyncio.wait_for(AsyncClient.connect([sock.getsockname()[:2]]), PROMPT_S))
     finally:
         for client in clients:
             client.abort()

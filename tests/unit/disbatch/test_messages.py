@@ -210,6 +210,14 @@ def test_a_text_that_is_no_text_is_told_as_far_as_it_is() -> None:
     assert isinstance(up, Up) and up.bye == "cannot read /data/?.txt"
 
 
+@pytest.mark.parametrize(
+    "message", [Die("sid"), Up("sid", 1, 0, 0.5, (), 0), Hello("sid", 1, 2, "n", 2, 0.0, (), (), 2)]
+)
+def test_a_text_that_is_no_utf_8_is_a_peer_error(message: Message) -> None:
+    with pytest.raises(PeerError):
+        decode(encode(message).replace(b"sid", b"s\x80d"))
+
+
 def test_a_long_note_is_cut() -> None:
     up = decode(encode(Up("s", 1, 0, 0.5, (), 0, note="x" * 5000)))
     assert isinstance(up, Up) and up.note == "x" * NOTE_CHARS
