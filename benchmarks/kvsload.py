@@ -1,11 +1,12 @@
 """Servers to be measured, and what they are loaded with: clients of either kind. Comparisons belong to `kvs.py`."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -88,6 +89,19 @@ class ServerProcess:
             if pipe is not None:
                 pipe.close()
         self.folder.cleanup()
+
+
+@contextlib.contextmanager
+def on_cores(servers: set[int], client: set[int], *processes: ServerProcess) -> Iterator[None]:
+    """These servers on those cores, this process on these."""
+    before = os.sched_getaffinity(0)
+    for each in processes:
+        os.sched_setaffinity(each.process.pid, servers)
+    os.sched_setaffinity(0, client)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 30.0) -> None:

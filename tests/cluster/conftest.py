@@ -18,6 +18,13 @@ from slurmbed import SlurmBed, why_no_slurm
 from sshbed import SshBed, why_no_ssh
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests are spread over processes, these stay together: there is one Slurm, and one network of each name."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
     """Fails a test after which a process still has the test's folder in its environment or as its working folder."""
