@@ -213,7 +213,8 @@ class Bench:
         self._io = path / "io"
         self._io.mkdir()
         self._runs: list[Run] = []
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "DISBATCH", "KVSSTCP"))}
+        foreign = ("SLURM", "DISBATCH", "KVSSTCP", "PYTEST")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         self.env |= {"PYTHONPATH": str(ROOT), "TEST_MARK": str(path)}
 
     def io(self, name: str) -> Path:

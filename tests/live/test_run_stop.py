@@ -8,6 +8,8 @@ import pytest
 from disbatch_runs import Bench, Run, children, processes_of, wait_until
 
 WAIT = "touch $DISBATCH_TASKID.runs; until [ -e go ]; do sleep 0.02; done"
+# Tests beside these, in other processes, have other tasks.
+JOB = f"J{os.getpid()}"
 STUBBORN = "trap '' TERM; touch $DISBATCH_TASKID.runs; while true; do sleep 0.05; done"
 
 
@@ -18,9 +20,9 @@ def with_job_id(job_id: str) -> list[int]:
 
 def waiting_run(bench: Bench, *arguments: str, tasks: str = f"{WAIT}\n" * 5) -> Run:
     """A run on two slots whose first two tasks wait for the file `go`."""
-    run = bench.start_here(2, *arguments, tasks=tasks, env={"DISBATCH_SSH_JOBID": "J9"})
+    run = bench.start_here(2, *arguments, tasks=tasks, env={"DISBATCH_SSH_JOBID": JOB})
     run.until_exists("0.runs", "1.runs")
-    assert len(with_job_id("J9")) >= 2
+    assert len(with_job_id(JOB)) >= 2
     return run
 
 
@@ -45,7 +47,7 @@ def test_one_sigint_waits_for_what_runs(bench: Bench) -> None:
     assert result.code == 130, result.err
     assert bench.done() == [0, 1] and not (bench.path / "2.runs").exists()
     assert [bench.row(i).returncode for i in (0, 1)] == [0, 0]
-    assert with_job_id("J9") == []
+    assert with_job_id(JOB) == []
     completes(bench, result.resume, 0, 1, 2, 3, 4)
     assert [bench.row(i, "run.2_status.txt").flags for i in (0, 1, 2)] == ["   S", "   S", "    "]
 
@@ -57,7 +59,7 @@ def test_two_sigints_stop_what_runs(bench: Bench) -> None:
     run.signal(signal.SIGINT)
     result = run.end(10)
     assert result.code == 130
-    assert bench.done() == [] and with_job_id("J9") == []
+    assert bench.done() == [] and with_job_id(JOB) == []
     completes(bench, result.resume, *range(5))
 
 
@@ -67,7 +69,7 @@ def test_sigterm_stops_what_runs(bench: Bench, signum: int) -> None:
     run.signal(signum)
     result = run.end(10)
     assert result.code == 143
-    assert bench.done() == [] and with_job_id("J9") == []
+    assert bench.done() == [] and with_job_id(JOB) == []
     completes(bench, result.resume, *range(5))
 
 
@@ -90,11 +92,11 @@ def test_a_whole_process_group_gets_the_term(bench: Bench) -> None:
 
 
 def test_what_ignores_term_is_killed_after_the_grace_time(bench: Bench) -> None:
-    run = bench.start_here(1, tasks=STUBBORN, env={"DISBATCH_SSH_JOBID": "J9"})
+    run = bench.start_here(1, tasks=STUBBORN, env={"DISBATCH_SSH_JOBID": JOB})
     run.until_exists("0.runs")
     run.signal(signal.SIGTERM)
     assert run.end(15).code == 143
-    assert bench.rows() == [] and with_job_id("J9") == []
+    assert bench.rows() == [] and with_job_id(JOB) == []
 
 
 def test_one_more_signal_kills_at_once(bench: Bench) -> None:
@@ -168,11 +170,11 @@ def test_e_gives_exit_code_1_when_a_task_failed(bench: Bench) -> None:
 
 def test_fail_fast_kills_what_runs_and_starts_nothing_more(bench: Bench) -> None:
     tasks = f"{WAIT}\nuntil [ -e 0.runs ]; do sleep 0.02; done; exit 5\ntouch never\n"
-    run = bench.start_here(2, "-f", tasks=tasks, env={"DISBATCH_SSH_JOBID": "J9"})
+    run = bench.start_here(2, "-f", tasks=tasks, env={"DISBATCH_SSH_JOBID": JOB})
     result = run.end(10)
     assert result.code == 1
     assert bench.done() == [1] and bench.row(1).returncode == 5
-    assert not (bench.path / "never").exists() and with_job_id("J9") == []
+    assert not (bench.path / "never").exists() and with_job_id(JOB) == []
     bench.file("Tasks", tasks)
     bench.file("go", "")
     again = bench.shell(result.resume)
