@@ -12,18 +12,21 @@ What the machine does in between counts. A pair costs the server one read, one w
 eight clients (one with a single client), and 4 us of Python while caches are warm (6 before requests were read by tables).
 They seldom are: of the samples of a server with one client more than half are Python's, cold after each switch, so that a
 function call less is felt several times over. A server of five lines that only reads and answers takes 9 us for a pair of
-eight clients, ours 17, the old one 34. The rest is the kernel's: sending over loopback, and waking who waits. Where cores
-idle, waking one can be dear on a virtual machine; that has been 69 us a pair with one client for the old server, 57 for
-ours and 41 for the five lines, and on another day 33, 17 and 11.
+eight clients, ours 17, the old one 34. The rest is the kernel's: sending over loopback, and waking who waits.
 
-TLS adds 12 us to a pair of 10 KB: 7 for OpenSSL's own calls (0.4 to hand it the ciphertext, 2.7 and 0.8 to read the two
-records, 2.7 to seal the answer, 0.3 to fetch it), of which 4 are AES at 5 GB/s, and the rest for more memory and code that a
-core has to find again after each switch. From OpenSSL 3.1 on AES takes a third of that (VAES). Pyca's
-build of it, called through pyOpenSSL, loses as much to its calls, so that is for a newer Python to bring. Where server and
-client have a core each, waking them costs more than TLS (43 us a plain pair, 58 with TLS), and the rule of 1.4 holds. On one
-core nobody has to be woken, a plain pair costs 10 to 14 us, and the ratio is 2.1 (1.9 with OpenSSL 3.5): no cipher is cheap
-enough for 1.4 there. Left alone the kernel changes between the two as it likes, which made this figure anything from 1.33 to
-1.70; so each is measured by itself. Single processes differ by a fifth with where their memory happens to lie: what gains less
+What waking costs decides two rows, and each the other way. On a virtual machine whose idle cores halt at once it is dear: with
+one client a pair takes 43 us of ours (of which 13 come from Python whose code and data the core has lost meanwhile: making the
+way of a request shorter by six calls saved 2), 27 of the five lines and 53 of the old server, 0.8 of it; with TLS and 10 KB
+58 us, plain 43, 1.3 of it. Where cores wait for work before they halt (`guest_halt_poll_ns` of the kernel's haltpoll set to
+200000 does that), it is cheap: 15 us of ours, 36 of the old one, 0.43; with TLS 22, plain 13, 1.6. The same when both share a
+core, where nobody has to be woken (TLS : plain 2.1). Left alone the kernel changes between one core and two as it likes; so
+with TLS each is measured by itself.
+
+TLS itself adds 10 to 12 us to a pair of 10 KB: 7 for OpenSSL's own calls (0.4 to hand it the ciphertext, 2.7 and 0.8 to read
+the two records, 2.7 to seal the answer, 0.3 to fetch it), of which 4 are AES at 5 GB/s, and the rest for more memory and code
+that a core has to find again after each switch. From OpenSSL 3.1 on AES takes a third of that (VAES): 1.4 instead of 1.7 where
+waking is cheap, 1.25 where it is dear. Pyca's build of it, called through pyOpenSSL, loses as much to its calls, so that is for
+the Python of the machine to bring. Single processes differ by a fifth with where their memory happens to lie: what gains less
 than 2 us cannot be seen.
 """
 
