@@ -44,6 +44,8 @@ def test_one_list_in_three_jobs_loses_nothing_and_runs_nothing_twice(slurm: Slur
 
     first = submit(slurm, bench, PROGRAM + " -p run Tasks")
     slurm.wait((bench.path / "21.begun").exists, "tasks of the second part run", 30)
+    # One that has said its last word and is not yet noted would rightly be run again.
+    slurm.wait(lambda: len(bench.rows()) == 20, "all of the first part are noted", 30)
     slurm.cancel(first, "--signal=TERM", "--full")
     slurm.wait_job(first, "FAILED", seconds=30)
     assert slurm.job(first)["ExitCode"] == "143:0"
