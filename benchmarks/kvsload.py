@@ -71,10 +71,12 @@ class ServerProcess:
         wait_for(lambda: os.path.exists(path), "the server's info file")
         self.info = read_info(path)
 
+    def threads(self) -> list[Path]:
+        return list(Path(f"/proc/{self.process.pid}/task").iterdir())
+
     def cpu_s(self) -> float:
         # Of all threads, in nanoseconds; /proc/PID/stat counts in hundredths of a second.
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in self.threads()) / 1e9
 
     def memory_kb(self) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -93,10 +95,10 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def on_cores(servers: set[int], client: set[int], *processes: ServerProcess) -> Iterator[None]:
-    """These servers on those cores, this process on these."""
+    """All threads of these servers on the cores `servers`, this process on `client`."""
     before = os.sched_getaffinity(0)
-    for each in processes:
-        os.sched_setaffinity(each.process.pid, servers)
+    for thread in (thread for each in processes for thread in each.threads()):
+        os.sched_setaffinity(int(thread.name), servers)
     os.sched_setaffinity(0, client)
     try:
         yield

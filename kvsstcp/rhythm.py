@@ -33,9 +33,9 @@ class Rhythm:
         self._so_far = 0
         self._equal = 0
         self._missed = False
-        self._early = False
-        self._streak = 0
-        self._wholes = 0
+        self._early = False  # whether we asked to be woken before the burst is whole
+        self._streak = 0  # bursts that were whole all the same, since one was not
+        self._wholes = 0  # bursts to be waited for as a whole
         self._patience = _PATIENCE
 
     def heard(self, count: int, whole: bool) -> int:

@@ -30,7 +30,7 @@ def test_a_wrong_guess_is_remembered() -> None:
     rhythm = Rhythm()
     bursts(rhythm, *[[80]] * 6)
     rhythm.missed()
-    assert set(bursts(rhythm, *[[4]] * 250)) == {1}
+    assert set(bursts(rhythm, *[[40]] * 250)) == {1}
     assert bursts(rhythm, *[[40]] * 20)[-1] == 5
 
 
