@@ -26,6 +26,8 @@ _LINGER_S = 0.005
 _PATROL_S = 0.005
 # After so many looks at a connection on which nothing moves it expects nothing any more: idle ones cost nothing.
 _LOOKS = 20
+# How often it is looked for the rest of what is awaited, awake: some 50 us, as long as a client of old needs for it.
+_GLANCES = 40
 
 
 class Watched(Protocol):
@@ -48,6 +50,7 @@ class Poller:
         self._loop = asyncio.get_running_loop()
         self.gather_s = 0.0
         """After a turn in which something was read, the next one is so much later, and finds more."""
+        self.crowded = False  # whether the last look found more than one
         self.hurry_until = 0.0  # by the loop's clock: until then that is not done
         self._gathering: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._epoll.fileno(), self._stay if alone else self._turn)
@@ -114,6 +117,7 @@ class Poller:
             found = poll(wait_s, _EVENTS)
             if not found:
                 return
+            self.crowded = len(found) > 1
             for descriptor, events in found:  # as in `_turn`
                 who = watched.get(descriptor)
                 if who is not None:
@@ -162,6 +166,7 @@ class Channel:
         "_recv",
         "_send",
         "_sock",
+        "awaited",
         "closing",
         "least",
         "paused",
@@ -181,6 +186,8 @@ class Channel:
         self._mask = 0
         self._error: OSError | None = None
         self.least = 1
+        self.awaited = 0
+        """Less than that is not worth to be read: what is missing is looked for, without going to sleep, for a moment."""
         self._looks = 0
         self._moved = False
         self.paused = False
@@ -302,10 +309,30 @@ class Channel:
             self.abort(error)
             return
         if count:
+            if count < self.awaited and not self._poller.crowded:
+                count = self._await_rest(count)
             self.received(self._buffer[:count])
         else:
             self.ended()
             self.close()
+
+    def _await_rest(self, count: int) -> int:
+        """Look for more behind these bytes of the buffer; returns how many there are. An end or an error is left to be
+        found by the next read."""
+        awaited, recv = self.awaited, self._recv
+        rest = self._buffer[count:]
+        for _ in range(_GLANCES):
+            try:
+                more = recv(rest)
+            except BlockingIOError:
+                continue
+            except OSError:
+                break
+            count += more
+            if not more or count >= awaited:
+                break
+            rest = rest[more:]
+        return count
 
     def _writable(self) -> None:
         try:

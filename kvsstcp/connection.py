@@ -108,6 +108,7 @@ class Connection(Channel):
             if self._rhythm is not None:
                 asked = bool(requests) and requests[-1][0] in _QUESTIONS and not decoder.unfinished
                 least = self._rhythm.heard(len(data), asked)
+                self.awaited = self._rhythm.awaited
                 if least != self.least:
                     self.expect(least)
         except ProtocolError as error:

@@ -110,6 +110,21 @@ def test_after_a_rhythm_a_put_alone_reaches_another(raw: Raw, server: Info) -> N
         assert other.get("o") == Value(b"ASTR", b"")
 
 
+@pytest.mark.parametrize("count", [50, 150, 1_000])
+def test_the_rest_of_a_burst_may_take_as_long_as_it_likes(raw: Raw, server: Info, count: int) -> None:
+    # Asleep, in the first trial of staying awake, and with whichever of them has proved better.
+    for _ in range(count):
+        raw.ask(PAIR, REPLY, 40)
+    with Client(server, timeout_s=PROMPT_S) as other:
+        for at in range(0, len(PAIR), 40):
+            raw.sock.sendall(PAIR[at : at + 40])
+            other.put("o", VALUE)
+            assert other.get("o") == VALUE
+            time.sleep(0.02)
+    raw.ask(b"", REPLY)
+    raw.ask(PAIR, REPLY, 40)
+
+
 @pytest.mark.parametrize("how", ["clos", "end", "reset"])
 def test_after_a_rhythm_the_end_is_noticed(raw: Raw, server: Info, how: str) -> None:
     for _ in range(20):
@@ -232,6 +247,24 @@ async def test_a_slow_reader_loses_nothing_and_keeps_nobody(alone: bool, secure:
             assert await asyncio.gather(*takes) == values
         await slow.close()
         await other.close()
+
+
+async def test_a_burst_that_is_foreseen_is_awaited_unless_others_have_something() -> None:
+    async with serving(True, None) as (made, info):
+        raws = [await asyncio.to_thread(Raw, info) for _ in range(2)]
+        for raw in raws:
+            for _ in range(150):  # which is in the first trial of staying awake
+                await asyncio.to_thread(raw.ask, PAIR, REPLY)
+        assert [each.awaited for each in made._connections] == [len(PAIR)] * 2
+        assert made._poller is not None and not made._poller.crowded
+        for raw in raws:
+            raw.sock.sendall(PAIR[:50])  # both, before the server has a look
+        await asyncio.sleep(0.1)
+        assert made._poller.crowded
+        assert [each.awaited for each in made._connections] == [0, 0], "they were read as they were"
+        for raw in raws:
+            await asyncio.to_thread(raw.ask, PAIR[50:], REPLY)
+            raw.sock.close()
 
 
 async def test_a_mistake_of_ours_costs_one_connection(caplog: pytest.LogCaptureFixture) -> None:
