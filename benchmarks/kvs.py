@@ -33,10 +33,12 @@ their memory happens to lie: what gains less than 2 us cannot be seen.
 import argparse
 import json
 import os
+import shutil
 import ssl
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import peers
@@ -82,22 +84,30 @@ class Table:
         return 1 if missed else 0
 
 
+_FLOORS = ("C that looks at nothing, reads pieces", "C that looks at nothing, reads whole requests")
+
+
 def compare_with_peer(table: Table, peer_python: str, quick: bool) -> None:
     peer, plain = ServerProcess("peer", peer_python), ServerProcess("plain", peer_python)
+    kinds = ("floor", "floor-whole") if shutil.which("cc") else ()
+    floors = {kind: ServerProcess(kind, "") for kind in kinds}
     repeats = 3 if quick else 5
     try:
         for count, least in ((1, 1.0), (8, 1.2), (64, 1.0)):
             pairs = (8_000 if quick else 40_000) // count
-            theirs, ours = alternate(
+            servers = [peer, plain, *(floors.values() if count == 1 else ())]
+            theirs, ours, *least_ones = alternate(
                 repeats,
-                lambda count=count, pairs=pairs: peer_clients(peer, peer_python, count, pairs),  # type: ignore[misc]
-                lambda count=count, pairs=pairs: peer_clients(plain, peer_python, count, pairs),  # type: ignore[misc]
+                *(partial(peer_clients, server, peer_python, count, pairs) for server in servers),
             )
             what = f"old client x {count}, 100 B"
             ratio = ours.cpu_us / theirs.cpu_us
             table.add(f"{what}: server CPU us/operation", theirs.cpu_us, ours.cpu_us, "<= 0.6", ratio <= 0.6)
             ratio = ours.rate / theirs.rate
             table.add(f"{what}: operations/s", theirs.rate, ours.rate, f">= {least:g}", ratio >= least)
+            for name, floor in zip(_FLOORS, least_ones, strict=False):
+                table.add(f"  {name}: server CPU us/operation", theirs.cpu_us, floor.cpu_us, None, True)
+                table.add(f"  {name}: operations/s", theirs.rate, floor.rate, None, True)
         rounds = 100 if quick else 400
         theirs, ours = alternate(
             repeats,
@@ -107,8 +117,8 @@ def compare_with_peer(table: Table, peer_python: str, quick: bool) -> None:
         what = "batches of 100, own client : old client, operations/s"
         table.add(what, theirs.rate, ours.rate, ">= 5", ours.rate >= 5 * theirs.rate)
     finally:
-        peer.stop()
-        plain.stop()
+        for each in (peer, plain, *floors.values()):
+            each.stop()
 
 
 def compare_tls(table: Table, peer_python: str | None, quick: bool) -> None:

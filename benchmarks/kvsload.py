@@ -53,15 +53,17 @@ class Run(NamedTuple):
 
 
 class ServerProcess:
-    """A server of either kind, in a process of its own."""
+    """A server in a process of its own. `kind`: peer (disBatch 3.0), plain or tls (ours), floor or floor-whole
+    (`kvsfloor.c`)."""
 
     def __init__(self, kind: str, peer_python: str):
         self.kind = kind
         self.folder = tempfile.TemporaryDirectory(prefix="kvsbench.")
         path = os.path.join(self.folder.name, "info")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        if kind == "peer":
-            self.process = subprocess.Popen([peer_python, "-I", "-c", _PEER_SERVER], **pipes, text=True)
+        if kind == "peer" or kind.startswith("floor"):
+            command = [peer_python, "-I", "-c", _PEER_SERVER] if kind == "peer" else self._floor()
+            self.process = subprocess.Popen(command, **pipes, text=True)
             assert self.process.stdout is not None
             self.info = Info((parse_address(self.process.stdout.readline()),))
             return
@@ -70,6 +72,11 @@ class ServerProcess:
         self.process = subprocess.Popen(command, **pipes, text=True, cwd=ROOT)
         wait_for(lambda: os.path.exists(path), "the server's info file")
         self.info = read_info(path)
+
+    def _floor(self) -> list[str]:
+        program = os.path.join(self.folder.name, "kvsfloor")
+        subprocess.run(["cc", "-O2", "-o", program, str(ROOT / "benchmarks/kvsfloor.c")], check=True)
+        return [program, *self.kind.split("-")[1:]]
 
     def threads(self) -> list[Path]:
         return list(Path(f"/proc/{self.process.pid}/task").iterdir())

@@ -107,7 +107,7 @@ class Connection(Channel):
                 raise decoder.error
             if self._rhythm is not None:
                 asked = bool(requests) and requests[-1][0] in _QUESTIONS and not decoder.unfinished
-                least = self._rhythm.heard(len(data), asked)
+                least = self._rhythm.heard(len(data), asked, self._poller.crowded)
                 self.awaited = self._rhythm.awaited
                 if least != self.least:
                     self.expect(least)

@@ -63,9 +63,10 @@ class Rhythm:
         self._patience = _PATIENCE
         self._windows = _PATIENCE  # until the next trial
 
-    def heard(self, count: int, whole: bool) -> int:
-        """These many bytes came. `whole`: they end with a request whose reply the peer will wait for. Returns how many
-        bytes to be woken for now; 1 for any."""
+    def heard(self, count: int, whole: bool, crowded: bool = False) -> int:
+        """These many bytes came. `whole`: they end with a request whose reply the peer will wait for. `crowded`: others
+        have something at the same time, so that there is no sleep to be spared. Returns how many bytes to be woken for now;
+        1 for any."""
         length = self._so_far + count
         if not whole:
             self._so_far = length
@@ -84,7 +85,7 @@ class Rhythm:
         if self._left > 1:
             self._left -= 1
         else:
-            self._compare()
+            self._compare(crowded)
         if self._awake:
             self.awaited = length
             return 1
@@ -95,11 +96,15 @@ class Rhythm:
         """Less came than was foreseen, and waited for us. That was a wrong guess, unless the rest is still to come."""
         self._missed = True
 
-    def _compare(self) -> None:
+    def _compare(self, crowded: bool) -> None:
         """Between two windows: which way to wait in the next one."""
         now = self._clock()
         took_s, ended = now - self._since, self._left == 1
         self._since, self._left = now, _WINDOW
+        if crowded:
+            self._awake = self._trial = False
+            self._windows = self._patience
+            return
         if not ended:
             return
         if not self._trial:

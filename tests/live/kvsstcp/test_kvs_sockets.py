@@ -249,7 +249,10 @@ async def test_a_slow_reader_loses_nothing_and_keeps_nobody(alone: bool, secure:
         await other.close()
 
 
-async def test_a_burst_that_is_foreseen_is_awaited_unless_others_have_something() -> None:
+async def test_a_burst_that_is_foreseen_is_awaited_unless_others_have_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kvsstcp.rhythm._WORTH", 0.0)  # once tried, staying awake is kept
     async with serving(True, None) as (made, info):
         raws = [await asyncio.to_thread(Raw, info) for _ in range(2)]
         for raw in raws:
@@ -264,6 +267,13 @@ async def test_a_burst_that_is_foreseen_is_awaited_unless_others_have_something(
         assert [each.awaited for each in made._connections] == [0, 0], "they were read as they were"
         for raw in raws:
             await asyncio.to_thread(raw.ask, PAIR[50:], REPLY)
+        for _ in range(70):  # more than are timed together
+            for raw in raws:
+                raw.sock.sendall(PAIR)
+            for raw in raws:
+                await asyncio.to_thread(raw.ask, b"", REPLY)
+        assert [each.awaited for each in made._connections] == [0, 0], "staying awake was given up"
+        for raw in raws:
             raw.sock.close()
 
 

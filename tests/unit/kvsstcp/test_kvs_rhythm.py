@@ -56,11 +56,11 @@ class Machine:
         self.asleep_s, self.awake_s, self.now = asleep_s, awake_s, 0.0
         self.rhythm = Rhythm(lambda: self.now)
 
-    def run(self, count: int) -> str:
+    def run(self, count: int, crowded: bool = False) -> str:
         """How each of them was waited for, once it was foreseen: A awake, z asleep."""
         how = ""
         for _ in range(count):
-            least = self.rhythm.heard(80, True)
+            least = self.rhythm.heard(80, True, crowded)
             if self.rhythm.awaited:
                 assert (self.rhythm.awaited, least) == (80, 1), "awake we want to be woken by the first byte"
             awake = self.rhythm.awaited > 0
@@ -90,6 +90,19 @@ def test_when_it_begins_or_ceases_to_be_worth_it_that_is_noticed() -> None:
     assert "A" not in machine.run(20_000)[5_000:5_100]
     machine.asleep_s = 130e-6
     assert "z" not in machine.run(20_000)[5_000:5_100]
+
+
+def test_in_a_crowd_nobody_is_awaited() -> None:
+    machine = Machine(asleep_s=130e-6, awake_s=100e-6)
+    assert "A" not in machine.run(20_000, crowded=True)
+    assert machine.run(20_000).endswith("A" * 2_000), "it is tried when the others are gone"
+    assert machine.run(20_000, crowded=True)[64:] == "z" * 19_936
+    machine = Machine(asleep_s=130e-6, awake_s=100e-6)
+    assert machine.run(4 + 128 + 10).endswith("A" * 10)
+    assert machine.run(54 + 10, crowded=True) == "A" * 54 + "z" * 10, (
+        "a trial that ends in a crowd proves nothing"
+    )
+    assert machine.run(54 + 64 + 64) == "z" * (54 + 64) + "A" * 64, "but it is made up for"
 
 
 def test_a_pause_of_the_client_that_falls_into_one_window_is_made_up_for() -> None:
