@@ -1,33 +1,38 @@
 """Speed and cost of the kvsstcp server, measured side by side with the server that disBatch 3.0 ships.
 
 Prints a table of ratios against what is wanted. Figures of one run belong together: runs of both sides alternate, and
-of each figure the median counts. Not a test: on a busy machine single figures are worth little.
+the median of the ratios of neighbours counts. Not a test: on a busy machine single figures are worth little.
 
     python benchmarks/kvs.py --install-peer                                everything, some ten minutes
     python benchmarks/kvs.py --quick --peer-python VENV/bin/python         two minutes, with a disBatch 3.0 that is there
 
-Base is the other server or client, or plain service, or the same without a crowd; ratio is ours to base.
+Base is the other server or client, or plain service, or the same without a crowd; ratio is ours to base. Rows that are set
+in are only to be known: the least that could be, on this machine.
 
 What the machine does in between counts. A pair costs the server one read, one write and a quarter of an `epoll_wait` with
 eight clients (one with a single client), and 4 us of Python while caches are warm (6 before requests were read by tables).
-They seldom are: of the samples of a server with one client more than half are Python's, cold after each switch, so that a
-function call less is felt several times over. A server of five lines that only reads and answers takes 9 us for a pair of
-eight clients, ours 17, the old one 34. The rest is the kernel's: sending over loopback, and waking who waits.
+They seldom are: with one client Python is cold after each switch, so that a function call less is felt several times over.
+The rest is the kernel's: sending over loopback, and waking who waits.
 
-What waking costs decides two rows, and each the other way. On a virtual machine whose idle cores halt at once it is dear: with
-one client a pair takes 43 us of ours (of which 13 come from Python whose code and data the core has lost meanwhile: making the
-way of a request shorter by six calls saved 2), 27 of the five lines and 53 of the old server, 0.8 of it; with TLS and 10 KB
-58 us, plain 43, 1.3 of it. Where cores wait for work before they halt (`guest_halt_poll_ns` of the kernel's haltpoll set to
-200000 does that), it is cheap: 15 us of ours, 36 of the old one, 0.43; with TLS 22, plain 13, 1.6. The same when both share a
-core, where nobody has to be woken (TLS : plain 2.1). Left alone the kernel changes between one core and two as it likes; so
-with TLS each is measured by itself.
+What waking costs decides two rows, and each the other way. On a virtual machine whose idle cores halt at once it is dear. With
+one old client a C server that looks at nothing (`kvsfloor.c`; the rows that are set in) then takes 0.45 to 0.5 of the old
+server's CPU, and it is as quick as the old one only where it reads each piece as it comes, for 0.5 to 0.58: nothing is left for
+Python below 0.6. Ours compares both ways as it runs (`kvsstcp/rhythm.py`) and takes the quicker: 0.8 of the CPU, 1.1 of
+the rate, where the C server has 1.15. Waiting for whole requests it would be 0.72 and 0.78; compiled with mypyc a tenth less of
+the CPU. Where cores wait for work before they halt (`guest_halt_poll_ns` of the kernel's haltpoll set to 200000 does that) waking
+is cheap, and ours takes 0.33 of the CPU for 1.3 of the rate.
 
-TLS itself adds 10 to 12 us to a pair of 10 KB: 7 for OpenSSL's own calls (0.4 to hand it the ciphertext, 2.7 and 0.8 to read
-the two records, 2.7 to seal the answer, 0.3 to fetch it), of which 4 are AES at 5 GB/s, and the rest for more memory and code
-that a core has to find again after each switch. From OpenSSL 3.1 on AES takes a third of that (VAES): with 3.5 the ratio
-is 1.4 to 1.5 where waking is cheap, 1.25 where it is dear, 1.9 on one core. Pyca's build of it, called through pyOpenSSL,
-loses as much to its calls, so that is for the Python of the machine to bring. Single processes differ by a fifth with where
-their memory happens to lie: what gains less than 2 us cannot be seen.
+With TLS and 10 KB it is the other way round: where waking is dear it hides a part of what TLS adds (1.3 to 1.6 of plain service),
+where it is cheap it does not (1.6), and where both share a core nobody has to be woken (1.8 to 2.1). Left alone the kernel
+changes between one core and two as it likes; so with TLS each is measured by itself.
+
+TLS adds 10 to 20 us to a pair of 10 KB, by the machine: half of it OpenSSL's own calls (the row that is set in has nothing else
+on top of plain service: 1.15 to 1.3 on two cores, 1.4 to 1.65 on one), the rest spread over more memory and code that a core has
+to find again after each switch. From OpenSSL 3.1 on AES takes a third of that (VAES): with 3.5 the ratio
+was 1.4 to 1.5 where waking is cheap, 1.25 where it is dear, 1.9 on one core. Pyca's build of it, called through pyOpenSSL,
+loses as much to its calls, so that is for the Python of the machine to bring.
+
+Machines that others use, too, are half as quick for some seconds now and then: only neighbours can be compared.
 """
 
 import argparse
@@ -42,21 +47,21 @@ from functools import partial
 from pathlib import Path
 
 import peers
-from kvsload import ROOT, Run, ServerProcess, batches, crowd, on_cores, pairs, peer_clients
+from kvsload import ROOT, Run, ServerProcess, batches, crowd, on_cores, openssl_us, pairs, peer_clients
 
 from kvsstcp.client import Client
 
 
-def alternate(repeats: int, *measures: Callable[[], Run]) -> list[Run]:
-    """The median of each measure, taken in turns."""
-    runs: list[list[Run]] = [[] for _ in measures]
-    for _ in range(repeats):
-        for index, measure in enumerate(measures):
-            runs[index].append(measure())
-    return [
-        Run(statistics.median(r.rate for r in each), statistics.median(r.cpu_us for r in each))
-        for each in runs
-    ]
+def alternate(rounds: int, reference: Callable[[], Run], *others: Callable[[], Run]) -> list[Run]:
+    """Measure in turns. Of the reference the median counts; of each other one that, times the median of its ratios to the
+    run of the reference in the same round: a machine that others use, too, is half as quick for seconds at a time."""
+    runs = [[measure() for measure in (reference, *others)] for _ in range(rounds)]
+
+    def settled(which: int, field: int) -> float:
+        base = statistics.median(each[0][field] for each in runs)
+        return base * statistics.median(each[which][field] / each[0][field] for each in runs)
+
+    return [Run(settled(which, 0), settled(which, 1)) for which in range(1 + len(others))]
 
 
 class Table:
@@ -91,14 +96,14 @@ def compare_with_peer(table: Table, peer_python: str, quick: bool) -> None:
     peer, plain = ServerProcess("peer", peer_python), ServerProcess("plain", peer_python)
     kinds = ("floor", "floor-whole") if shutil.which("cc") else ()
     floors = {kind: ServerProcess(kind, "") for kind in kinds}
-    repeats = 3 if quick else 5
     try:
-        for count, least in ((1, 1.0), (8, 1.2), (64, 1.0)):
-            pairs = (8_000 if quick else 40_000) // count
+        for count, least, rounds, total in ((1, 1.0, 9, 16_000), (8, 1.2, 9, 24_000), (64, 1.0, 5, 40_000)):
+            if quick:
+                rounds, total = 3, 8_000
             servers = [peer, plain, *(floors.values() if count == 1 else ())]
             theirs, ours, *least_ones = alternate(
-                repeats,
-                *(partial(peer_clients, server, peer_python, count, pairs) for server in servers),
+                rounds,
+                *(partial(peer_clients, server, peer_python, count, total // count) for server in servers),
             )
             what = f"old client x {count}, 100 B"
             ratio = ours.cpu_us / theirs.cpu_us
@@ -108,11 +113,10 @@ def compare_with_peer(table: Table, peer_python: str, quick: bool) -> None:
             for name, floor in zip(_FLOORS, least_ones, strict=False):
                 table.add(f"  {name}: server CPU us/operation", theirs.cpu_us, floor.cpu_us, None, True)
                 table.add(f"  {name}: operations/s", theirs.rate, floor.rate, None, True)
-        rounds = 100 if quick else 400
         theirs, ours = alternate(
-            repeats,
+            3 if quick else 5,
             lambda: peer_clients(peer, peer_python, 1, 8_000),
-            lambda: batches(plain, 100, rounds, 100),
+            lambda: batches(plain, 100, 100 if quick else 400, 100),
         )
         what = "batches of 100, own client : old client, operations/s"
         table.add(what, theirs.rate, ours.rate, ">= 5", ours.rate >= 5 * theirs.rate)
@@ -125,7 +129,6 @@ def compare_tls(table: Table, peer_python: str | None, quick: bool) -> None:
     """Server CPU of put+get pairs of 10 KB, beside our own plain service and beside the old server's."""
     plain, secure = ServerProcess("plain", ""), ServerProcess("tls", "")
     others = [ServerProcess("peer", peer_python)] if peer_python else []
-    rounds = 3_000 if quick else 10_000
     first, *rest = sorted(os.sched_getaffinity(0))
     # Left alone the kernel puts server and client on one core now and then, for as long as it likes.
     places = [("two cores", set(rest))] if rest else []
@@ -133,10 +136,9 @@ def compare_tls(table: Table, peer_python: str | None, quick: bool) -> None:
     try:
         for place, client_cores in places:
             with on_cores({first}, client_cores, plain, secure, *others):
-                measures = [
-                    lambda server=each: pairs(server, rounds, 10_000) for each in (secure, plain, *others)
-                ]
-                ours, *bases = alternate(5, *measures)
+                measures = [partial(pairs, each, 3_000, 10_000) for each in (secure, plain, *others)]
+                ours, *bases = alternate(5 if quick else 15, *measures)
+                least_us = bases[0].cpu_us + openssl_us(10_000, 10_000)
             for name, base, limit in zip(("plain", "disBatch 3.0"), bases, (1.4, None), strict=False):
                 table.add(
                     f"TLS : {name}, 10 KB pairs, {place}: server CPU us/operation",
@@ -145,6 +147,8 @@ def compare_tls(table: Table, peer_python: str | None, quick: bool) -> None:
                     None if limit is None else f"<= {limit:g}",
                     limit is None or ours.cpu_us <= limit * base.cpu_us,
                 )
+            what = f"  plain and OpenSSL's own calls : plain, {place}: us/operation"
+            table.add(what, bases[0].cpu_us, least_us, None, True)
     finally:
         for each in (plain, secure, *others):
             each.stop()

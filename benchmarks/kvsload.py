@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import NamedTuple, TypeVar
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from kvsstcp.auth import client_context, make_certificate, server_context  # noqa: E402
 from kvsstcp.client import Client  # noqa: E402
 from kvsstcp.infofile import Info, parse_address, read_info  # noqa: E402
 from kvsstcp.values import Value  # noqa: E402
@@ -180,6 +182,40 @@ def pairs(server: ServerProcess, count: int, size: int) -> Run:
             client.get("key")
         took, cpu = time.monotonic() - start, server.cpu_s() - cpu
     return Run(2 * count / took, cpu / (2 * count) * 1e6)
+
+
+def openssl_us(count: int, size: int) -> float:
+    """Microseconds that OpenSSL's own calls take a server for one operation of `pairs`, with nothing around them."""
+    certificate = make_certificate()
+    ends = []
+    for context, server_side in (
+        (server_context(certificate), True),
+        (client_context(certificate.certificate_pem), False),
+    ):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends.append((context.wrap_bio(incoming, outgoing, server_side), incoming, outgoing))
+    (server, to_server, from_server), (client, to_client, from_client) = ends
+    for _ in range(4):
+        for end, other_in, out in ((client, to_server, from_client), (server, to_client, from_server)):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+            other_in.write(out.read())
+    put, get = bytes(size + 46), bytes(20)
+    took = 0.0
+    for _ in range(count):
+        client.write(put)
+        client.write(get)
+        sent = from_client.read()
+        start = time.perf_counter()
+        to_server.write(sent)
+        server.read(16_384)
+        server.read(to_server.pending)
+        server.write(put)
+        reply = from_server.read()
+        took += time.perf_counter() - start
+        to_client.write(reply)
+        client.read(16_384)
+    return took / (2 * count) * 1e6
 
 
 _CROWD = """
