@@ -8,6 +8,7 @@ that is not a ProtocolError or UsageError, and any bound that does not hold.
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class FakeSocket:
         self.full = False
         self.closed = False
         self.taken = 0
+        self.behind: deque[bytes] = deque()
+        """What comes while it is looked for: a piece after each look in vain."""
 
     def fileno(self) -> int:
         return 3
@@ -52,6 +55,8 @@ class FakeSocket:
     def recv_into(self, buffer: memoryview) -> int:
         assert not self.closed, "read after the end"
         if not self.pending:
+            if self.behind:
+                self.pending += self.behind.popleft()
             raise BlockingIOError
         count = min(len(buffer), len(self.pending))
         buffer[:count] = self.pending[:count]
@@ -79,6 +84,7 @@ class FakePoller:
         self.mask = 0
         self.ends: list[Callable[[], None]] = []
         self.looks = False
+        self.crowded = False
 
     def watch(self, who: object, descriptor: int, before: int, mask: int) -> None:
         assert before == self.mask and descriptor == 3
@@ -111,8 +117,8 @@ def pieces(data: bytes, step: int) -> list[bytes]:
 
 
 def serve(data: bytes, step: int, guarded: bool) -> None:
-    """A whole server connection whose socket may take little at a time, and may be waited for in bursts: the store
-    stays sound, and bounds hold."""
+    """A whole server connection whose socket may take little at a time, and may be waited for in bursts, asleep or awake:
+    the store stays sound, and bounds hold."""
     server = Server(limits=LIMITS, logger=SILENT, alone=step % 3 == 0)
     server.on_down = None
     sock, poller = FakeSocket(step % 4 * 40), FakePoller()
@@ -120,10 +126,13 @@ def serve(data: bytes, step: int, guarded: bool) -> None:
     connection = FakeConnection(server, sock, ("192.0.2.1", 7), poller, handshake, None)  # type: ignore[arg-type]
     connection.fake = sock
     connection.start()
-    for piece in pieces(data, step):
-        if poller.ends:
-            break
-        sock.pending += piece
+    coming = deque(pieces(data, step))
+    if connection._rhythm is not None and step % 2 == 0:
+        connection._rhythm._awake = True
+        poller.crowded = step % 4 == 0
+        sock.behind = coming
+    while coming and not poller.ends:
+        sock.pending += coming.popleft()
         turn(connection, sock, poller)
         server.store.check_invariants()
         assert server.held_bytes <= LIMITS.input_total_bytes + LONGEST_PIECE
