@@ -3,8 +3,8 @@
 Prints a table of ratios against what is wanted. Figures of one run belong together: runs of both sides alternate, and
 the median of the ratios of neighbours counts. Not a test: on a busy machine single figures are worth little.
 
-    python benchmarks/kvs.py --install-peer                                everything, some ten minutes
-    python benchmarks/kvs.py --quick --peer-python VENV/bin/python         two minutes, with a disBatch 3.0 that is there
+    python benchmarks/kvs.py --install-peer                                everything, some five minutes
+    python benchmarks/kvs.py --quick --peer-python VENV/bin/python         a minute or two, with a disBatch 3.0 that is there
 
 Base is the other server or client, or plain service, or the same without a crowd; ratio is ours to base. Rows that are set
 in are only to be known: the least that could be, on this machine.
@@ -99,7 +99,7 @@ def compare_with_peer(table: Table, peer_python: str, quick: bool) -> None:
     try:
         for count, least, rounds, total in ((1, 1.0, 9, 16_000), (8, 1.2, 9, 24_000), (64, 1.0, 5, 40_000)):
             if quick:
-                rounds, total = 3, 8_000
+                rounds, total = 3, total // 2
             servers = [peer, plain, *(floors.values() if count == 1 else ())]
             theirs, ours, *least_ones = alternate(
                 rounds,
@@ -230,7 +230,7 @@ def main() -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer operations and connections: some two minutes instead of ten",
+        help="fewer operations and connections: a minute or two instead of five",
     )
     parser.add_argument("--json", metavar="FILE", help="write the rows to this file, too")
     parser.add_argument(
