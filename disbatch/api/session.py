@@ -188,6 +188,7 @@ class JoinedSession(Session):
 
     def __init__(self, name: str, info: Info, listener: Listener) -> None:
         super().__init__(name, listener)
+        self._ending: asyncio.Future[None] | None = None
         self.link = ClientLink(info, self._lost)
         try:
             self._thread.run(self.link.open())
@@ -202,7 +203,9 @@ class JoinedSession(Session):
         self.call(self._lost, "closed by this program")
 
     def _lost(self, why: str) -> None:
-        self._ending = asyncio.ensure_future(self._end(Ended(None, why)))
+        # Once: a second task for it could be made when the thread's loop has no turn left for it.
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end(Ended(None, why)))
 
 
 _live: dict[Session, tuple[int, Callable[[], None]]] = {}

@@ -1,5 +1,6 @@
 """`DisBatcher` with real runs: every call, what crosses the KVS, and the ways in which a run can end under it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,8 +15,10 @@ import pytest
 from disbatch_runs import AFTER_A_KILL_S, Bench, kill_all, processes_of, wait_until
 
 from disbatch import DisBatcher, RunFailed, disBatch
+from disbatch.api.session import JoinedSession
 from disbatch.core.errors import UsageError
 from kvsstcp.errors import ConnectionFailed
+from kvsstcp.infofile import read_info
 
 ARGS = ["-s", "localhost:2", "-p", "run"]
 FIELDS = {
@@ -251,6 +254,30 @@ def test_a_server_that_runs_already(here: Path, bench_server: Any, plain: bool) 
     with pytest.raises(RunFailed, match="'k'"):
         db.kvs.get("k")
     db.close()
+
+
+def test_a_loss_that_is_told_when_the_session_has_ended_is_none(here: Path, bench_server: Any) -> None:
+    _, where, _ = bench_server(False)
+
+    class Listener:
+        told: list[Any] = []  # noqa: RUF012
+
+        def record_came(self, record: Any) -> None: ...
+
+        def status_came(self, snapshot: Any) -> None: ...
+
+        def run_ended(self, ended: Any) -> None:
+            self.told.append(ended.said)
+            loop = (
+                asyncio.get_running_loop()
+            )  # which has one more turn, and then only what is left to be tidied up
+            loop.call_soon(loop.call_soon, session._lost, "too late")
+
+    session = JoinedSession("elsewhere", read_info(where), Listener())
+    session.close()
+    session.wait()
+    assert Listener.told == ["closed by this program"]
+    assert session._ending is not None and session._ending.done(), "a task was made that nobody will run"
 
 
 @pytest.fixture
