@@ -15,10 +15,10 @@ They seldom are: with one client Python is cold after each switch, so that a fun
 The rest is the kernel's: sending over loopback, and waking who waits.
 
 What waking costs decides two rows, and each the other way. On a virtual machine whose idle cores halt at once it is dear. With
-one old client a C server that looks at nothing (`kvsfloor.c`; the rows that are set in) then takes 0.45 to 0.5 of the old
-server's CPU, and it is as quick as the old one only where it reads each piece as it comes, for 0.5 to 0.58: nothing is left for
-Python below 0.6. Ours compares both ways as it runs (`kvsstcp/rhythm.py`) and takes the quicker: 0.8 of the CPU, 1.1 of
-the rate, where the C server has 1.15. Waiting for whole requests it would be 0.72 and 0.78; compiled with mypyc a tenth less of
+one old client a C server that looks at nothing (`kvsfloor.c`; the rows that are set in) then takes 0.41 to 0.48 of the old
+server's CPU, and it is as quick as the old one only where it reads each piece as it comes, for 0.45 to 0.58: of 0.6 little is left
+for Python. Ours compares both ways as it runs (`kvsstcp/rhythm.py`) and takes the quicker: 0.8 of the CPU, 1.1 of
+the rate, where the C server has 1.17. Waiting for whole requests it would be 0.72 and 0.78; compiled with mypyc a tenth less of
 the CPU. Where cores wait for work before they halt (`guest_halt_poll_ns` of the kernel's haltpoll set to 200000 does that) waking
 is cheap, and ours takes 0.33 of the CPU for 1.3 of the rate.
 
@@ -26,8 +26,8 @@ With TLS and 10 KB it is the other way round: where waking is dear it hides a pa
 where it is cheap it does not (1.6), and where both share a core nobody has to be woken (1.8 to 2.1). Left alone the kernel
 changes between one core and two as it likes; so with TLS each is measured by itself.
 
-TLS adds 10 to 20 us to a pair of 10 KB, by the machine: half of it OpenSSL's own calls (the row that is set in has nothing else
-on top of plain service: 1.15 to 1.3 on two cores, 1.4 to 1.65 on one), the rest spread over more memory and code that a core has
+TLS adds 10 to 30 us to a pair of 10 KB, by the machine: a third to a half of it OpenSSL's own calls (the row that is set in has
+nothing else on top of plain service: 1.15 to 1.2 on two cores, 1.4 to 1.5 on one), the rest spread over more memory and code that a core has
 to find again after each switch. From OpenSSL 3.1 on AES takes a third of that (VAES): with 3.5 the ratio
 was 1.4 to 1.5 where waking is cheap, 1.25 where it is dear, 1.9 on one core. Pyca's build of it, called through pyOpenSSL,
 loses as much to its calls, so that is for the Python of the machine to bring.

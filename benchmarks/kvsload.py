@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from kvsstcp.auth import client_context, make_certificate, server_context
+from kvsstcp.client import Client
+from kvsstcp.infofile import Info, parse_address, read_info
+from kvsstcp.values import Value
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from kvsstcp.auth import client_context, make_certificate, server_context  # noqa: E402
-from kvsstcp.client import Client  # noqa: E402
-from kvsstcp.infofile import Info, parse_address, read_info  # noqa: E402
-from kvsstcp.values import Value  # noqa: E402
-
 Result = TypeVar("Result")
 
 # Runs under the predecessor's interpreter (isolated, so that it does not find our packages): its own client, unchanged.

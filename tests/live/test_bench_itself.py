@@ -1,11 +1,15 @@
 """The helpers of the live tests can fail: a leftover process is seen, a condition that never holds ends with the logs."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from disbatch_runs import Bench, kill_all, processes_of, wait_until
+
+from kvsstcp.client import Client
+from kvsstcp.values import Value
 
 
 @pytest.mark.parametrize("by_folder", [False, True])
@@ -45,6 +49,32 @@ def test_the_benchmark_of_scale_runs() -> None:
     done = subprocess.run([sys.executable, script, *sizes], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "CPU a task, largest : smallest = " in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler (cc)")
+@pytest.mark.parametrize("kind", ["floor", "floor-whole"])
+def test_the_least_server_answers_what_it_is_asked(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from kvsload import ServerProcess
+
+    server, value = ServerProcess(kind, ""), Value(b"ASTR", b"x" * 100)
+    try:
+        for _ in range(2):  # one client after the other
+            with Client(server.info, timeout_s=10) as client:
+                for _ in range(50):
+                    client.put("key0", value)
+                    assert client.get("key0") == value
+        assert server.cpu_s() > 0
+    finally:
+        server.stop()
+
+
+def test_the_least_that_tls_costs_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from kvsload import openssl_us
+
+    small, large = (min(openssl_us(200, size) for _ in range(3)) for size in (100, 16_000))
+    assert 0 < small < large, "what is encrypted is not in it"
 
 
 def test_the_benchmark_of_ten_million_lines_runs() -> None:

@@ -259,24 +259,23 @@ def test_a_server_that_runs_already(here: Path, bench_server: Any, plain: bool) 
 def test_a_loss_that_is_told_when_the_session_has_ended_is_none(here: Path, bench_server: Any) -> None:
     _, where, _ = bench_server(False)
 
-    class Listener:
-        told: list[Any] = []  # noqa: RUF012
+    told: list[str] = []
 
+    class Listener:
         def record_came(self, record: Any) -> None: ...
 
         def status_came(self, snapshot: Any) -> None: ...
 
         def run_ended(self, ended: Any) -> None:
-            self.told.append(ended.said)
-            loop = (
-                asyncio.get_running_loop()
-            )  # which has one more turn, and then only what is left to be tidied up
+            told.append(ended.said)
+            # The loop has one more turn, and after it only what is left to be tidied up.
+            loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, session._lost, "too late")
 
     session = JoinedSession("elsewhere", read_info(where), Listener())
     session.close()
     session.wait()
-    assert Listener.told == ["closed by this program"]
+    assert told == ["closed by this program"]
     assert session._ending is not None and session._ending.done(), "a task was made that nobody will run"
 
 
