@@ -59,6 +59,7 @@ class Losses:
         self._failures: dict[
             tuple[str, str], int
         ] = {}  # by node and context: engines lost without having worked
+        self._orphans: set[int] = set()  # ranks of engines that left in order, but as their launcher was gone
         self._last_tick: float | None = None
         self._patience_until = 0.0
         self._aborted_at = 0.0  # when the run was told to end at once
@@ -89,7 +90,9 @@ class Losses:
     def hoping(self, now: Instant) -> bool:
         """Whether an engine may still come, or come back, where none is left."""
         return bool(self._again) or any(
-            engine.state is EngineState.LOST and not engine.exited and now.mono_s < engine.hope_until
+            (engine.state is EngineState.LOST or engine.rank in self._orphans)
+            and not engine.exited
+            and now.mono_s < engine.hope_until
             for engine in self._books.fleet.engines.values()
         )
 
@@ -104,12 +107,21 @@ class Losses:
         self._lost_sids.add(engine.sid)
         self._books.fleet.by_sid.pop(engine.sid, None)
         self._outbox.add(Forget(engine.sid, engine.ep))
-        engine.hope_until = now.mono_s + self._policy.lease_s + margin_s(self._policy.lease_s)
+        self._hope(now, engine)
         if killed:
             self._release(now, engine)
         else:
             self._lingering[engine.sid] = engine
             self._sweep(now, engine)
+
+    def _hope(self, now: Instant, engine: Engine) -> None:
+        engine.hope_until = now.mono_s + self._policy.lease_s + margin_s(self._policy.lease_s)
+
+    def orphaned(self, now: Instant, engine: Engine) -> None:
+        """It has seen the end of its launcher before we have, has stopped its tasks, and said good-bye."""
+        if engine.ours and not engine.stop:
+            self._orphans.add(engine.rank)
+            self._hope(now, engine)
 
     def _sweep(self, now: Instant, engine: Engine) -> None:
         engine.sweeping, engine.swept_at = True, now.mono_s
@@ -130,6 +142,9 @@ class Losses:
             return
         engine.exited = True
         if engine.state is EngineState.STOPPED:
+            if engine.rank in self._orphans and not self._run.ending_or_done:
+                self._outbox.say(notices.orphaned(engine.node, event.why), level="error")
+                self._start_again(now, engine)
             return
         if engine.state is not EngineState.LOST:
             self.lose(now, engine, event.why, killed=False)

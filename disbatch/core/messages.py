@@ -99,6 +99,9 @@ class Hello(NamedTuple):
     ended: int = 0  # tasks whose outcome this process has had to report, so far
 
 
+ORPHANED = "whoever launched it is gone"  # the reason of an engine that nobody has told to leave
+
+
 class Up(NamedTuple):
     """Engine to driver: reports, and how many unfinished tasks the engine wants to hold (absolute)."""
 

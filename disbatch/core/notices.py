@@ -64,6 +64,10 @@ def engine_lost(node: str, running: int | None, why: str) -> str:
     return f"the engine on {node} was lost with {tasks(running)} running: {why}"
 
 
+def orphaned(node: str, why: str) -> str:
+    return f"the engine on {node} has stopped its tasks and left, as what had launched it is gone: {why}"
+
+
 def taken_over(held: int) -> str:
     return f"all that the engines of the driver before have is known: they go on with {tasks(held)}"
 

@@ -22,7 +22,7 @@ from disbatch.core.fleet import GONE, Engine, EngineState
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.ledger import Entry
 from disbatch.core.losses import Losses, LossPolicy
-from disbatch.core.messages import Held, Hello, Report
+from disbatch.core.messages import ORPHANED, Held, Hello, Report
 from disbatch.core.outbox import Outbox
 from disbatch.core.quarantine import Quarantine
 
@@ -81,7 +81,7 @@ class Sessions:
         if message.note:
             self._outbox.say(f"{engine.node}: {message.note}", level="warning")
         if message.bye:
-            self._bye(engine, message.bye)
+            self._bye(now, engine, message.bye)
 
     def _returned(self, engine: Engine, held: tuple[Held, ...]) -> None:
         unasked = [task_id for task_id, _ in held if task_id not in engine.recalled]
@@ -218,12 +218,14 @@ class Sessions:
         if report.outcome.returncode:
             self._outbox.say(notices.command_failed(command, engine.node, report.outcome), level="error")
 
-    def _bye(self, engine: Engine, why: str) -> None:
+    def _bye(self, now: Instant, engine: Engine, why: str) -> None:
         self._outbox.note(f"engine {engine.rank} on {engine.node} leaves: {why}")
         self._outbox.add(EngineLeft(engine.rank, engine.node, engine.label, why))
         self._books.give_back(engine, list(engine.held.items()))
         if engine.state not in GONE:
             engine.move(EngineState.STOPPED)
+        if why == ORPHANED:
+            self.losses.orphaned(now, engine)
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

@@ -38,7 +38,7 @@ from disbatch.core.engine_events import (
 )
 from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.lease import heartbeat_s
-from disbatch.core.messages import Die, Down, Hello, Up
+from disbatch.core.messages import ORPHANED, Die, Down, Hello, Up
 from disbatch.core.phases import EngineConfig
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
@@ -295,7 +295,7 @@ class EngineShell:
         if self._client is None:
             self._end("the driver is gone", 3)
         else:
-            self._happened(TermCame("whoever launched it is gone"))
+            self._happened(TermCame(ORPHANED))
 
     def _short(self, text: str) -> None:
         """Something is missing here that tasks need: for the log, and for the user, with the next message."""

@@ -1,5 +1,6 @@
 """Faults between hosts: ssh and srun that are killed, steps that are cancelled, links that go down and come back."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -64,11 +65,7 @@ def launchers(run: Run, word: str) -> list[int]:
 
 
 def completes(bench: Bench, run: Run) -> None:
-    bench.file("go", "")
-    for pid in bench.task_pids():
-        for child in children(pid):
-            if command_line(child).startswith("sleep 1000"):
-                os.kill(child, signal.SIGTERM)
+    end_tasks(bench)
     result = run.end(60)
     assert result.code == 0, result.err
     assert bench.done() == [0, 1] and not (bench.path / "twins").exists()
@@ -84,6 +81,36 @@ def test_a_killed_ssh_costs_seconds(ssh_bed: SshBed, bench: Bench) -> None:
     assert observed("ssh killed", began) < 5 or os.getloadavg()[0] > 4
     assert len(begun(bench, 1 - lost)) == 1
     completes(bench, run)
+
+
+def test_an_engine_that_sees_the_end_of_its_ssh_first_is_replaced(ssh_bed: SshBed, bench: Bench) -> None:
+    """It has said good-bye before disBatch can see that the ssh is gone: the run, without any engine, waits for that."""
+    run = bench.start("-s", "nodea:1", "-p", "run", tasks=f"{TASK}\n", env=over_ssh(ssh_bed))
+    run.until(lambda: begun(bench, 0), "the task runs")
+    (ssh,) = launchers(run, " nodea ")
+    os.kill(ssh, signal.SIGSTOP)
+    (task,) = bench.task_pids()
+    os.kill(sshd_of(task), signal.SIGKILL)
+    run.until(
+        lambda: "whoever launched it is gone" in bench.read("run_driver.txt"), "it has left", seconds=20
+    )
+    os.kill(ssh, signal.SIGKILL)
+    began = time.monotonic()
+    run.until(lambda: len(begun(bench, 0)) == 2, "the task runs again", seconds=20)
+    assert observed("engine left, then its ssh was seen dead", began) < 5 or os.getloadavg()[0] > 4
+    assert "the engine on nodea has stopped its tasks and left" in run.err()
+    assert "another engine is started on nodea" in run.err()
+    end_tasks(bench)
+    assert run.end(60).code == 0
+    assert bench.done() == [0] and not (bench.path / "twins").exists()
+
+
+def sshd_of(pid: int) -> int:
+    """The process at the far end of the ssh that has started the engine of this task."""
+    while "sshd" not in command_line(pid).split(" ", 1)[0]:
+        pid = parent(pid)
+        assert pid > 1
+    return pid
 
 
 def test_a_link_that_is_down_for_five_seconds_is_not_noticed(ssh_bed: SshBed, bench: Bench) -> None:
@@ -222,10 +249,18 @@ def srun_of(bench: Bench, node: str) -> int:
 
 
 def end_tasks(bench: Bench) -> None:
+    """Those that run; one may be about to sleep. What begins from now on ends by itself."""
     bench.file("go", "")
-    for pid in bench.task_pids():
-        for child in children(pid):
-            os.kill(child, signal.SIGTERM)
+
+    def ended() -> bool:
+        tasks = bench.task_pids()
+        for child in [child for pid in tasks for child in children(pid)]:
+            if command_line(child).startswith("sleep 1000"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGTERM)
+        return not tasks
+
+    wait_until(ended, "all tasks have ended", seconds=30, logs=bench.logs)
 
 
 def again_in_slurm(slurm: SlurmBed, bench: Bench, job: int, lost: int, seconds: float, what: str) -> None:

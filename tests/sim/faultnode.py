@@ -30,7 +30,7 @@ from disbatch.core.engine_events import (
 )
 from disbatch.core.engine_events import Event as EngineEvent
 from disbatch.core.lease import heartbeat_s
-from disbatch.core.messages import Die, Down, Hello, Up
+from disbatch.core.messages import ORPHANED, Die, Down, Hello, Up
 from disbatch.core.model import Outcome
 from disbatch.core.phases import EngineConfig
 
@@ -279,11 +279,26 @@ class Node:
     def launcher_dies(self) -> None:
         """ssh or srun is killed: the engine's lifeline ends, unless its node cannot be reached."""
         if self.launcher_up:
-            self.launcher_up = False  # it runs beside the driver or a context, which sees it at once
+            self.launcher_up = False  # it runs beside the driver or a context, which sees it soon
             self.dirty = True
-            self.world.later(self.driver.delay(), lambda: self.driver.exited(self.rank, "killed by SIGKILL"))
-            wait_s = max(0.0, self.cut_until - self.world.now) + self.world.random.uniform(0.0, 0.5)
-            self.world.later(wait_s, self.end)
+            chance = self.world.random
+            seen_s = self.driver.delay() + chance.choice((0.0, chance.uniform(0.0, 0.1)))
+            self.world.later(seen_s, lambda: self.driver.exited(self.rank, "killed by SIGKILL"))
+            wait_s = max(0.0, self.cut_until - self.world.now)
+            wait_s += chance.choice((0.0, chance.uniform(0.0, 0.5)))
+            self.world.later(wait_s, self._lifeline_ends)
+
+    def _lifeline_ends(self) -> None:
+        """It leaves in order where the driver still listens, which may hear that before it sees the launcher's end."""
+        if (
+            self.engine_up
+            and self.connection is not None
+            and self.driver.alive
+            and self.driver.ending is None
+        ):
+            self.happens(TermCame(ORPHANED))
+        else:
+            self.end()
 
     def _guard_notices(self) -> None:
         world = self.world

@@ -3,11 +3,21 @@
 import pytest
 from disbatch_builders import Driver, task
 
-from disbatch.core.driver_events import Dismiss, Ending, EngineLaunched, LaunchAgain, Sweep, Swept, Tick
+from disbatch.core.driver_events import (
+    Dismiss,
+    Ending,
+    EngineLaunched,
+    JoinCame,
+    LaunchAgain,
+    Sweep,
+    Swept,
+    Tick,
+)
 from disbatch.core.fleet import EngineState
+from disbatch.core.joining import Order
 from disbatch.core.lease import margin_s
 from disbatch.core.losses import AGAIN_S, LossPolicy
-from disbatch.core.messages import Down
+from disbatch.core.messages import ORPHANED, Down
 
 LEASE_S = 20.0
 
@@ -181,6 +191,82 @@ def test_a_node_gets_another_engine_a_few_times_and_then_the_run_ends() -> None:
         d.hello(number + 1, demand=1)
         d.exits(number + 1)
     assert d.over is not None and d.over.ending is Ending.NO_ENGINE and d.core.left
+
+
+def orphaned_driver() -> Driver:
+    """Its only engine has seen the end of its launcher first."""
+    d = Driver(losses=LossPolicy(LEASE_S))
+    d.engine(0)
+    d.lists(task(0))
+    d.up(0, demand=0, returned=((0, 1),), bye=ORPHANED)
+    return d
+
+
+def test_an_engine_that_leaves_as_its_launcher_is_gone_is_replaced() -> None:
+    """Which of the two is heard of first makes no difference."""
+    d = orphaned_driver()
+    assert d.over is None and launches(d) == []  # nothing is known of the launcher yet
+    d.exits(0, "ssh was killed")
+    assert "the engine on node0 has stopped its tasks and left" in d.texts("error")
+    assert "ssh was killed" in d.texts("error") and d.over is None
+    d.ticks(AGAIN_S[0] + 0.5)
+    assert launches(d) == [(1, 0)]
+    d.hello(1, demand=1)
+    assert d.assigned(1) == [(0, 2)]
+
+
+def test_a_launcher_whose_end_is_never_seen_does_not_keep_a_run_without_engines() -> None:
+    d = orphaned_driver()
+    d.ticks(LEASE_S - 1)
+    assert d.over is None
+    d.ticks(10)
+    assert d.over is not None and d.over.ending is Ending.NO_ENGINE and launches(d) == []
+
+
+@pytest.mark.parametrize("why", ["it was sent SIGTERM", "it was told to"])
+def test_an_engine_that_leaves_for_another_reason_is_not_replaced(why: str) -> None:
+    d = Driver(losses=LossPolicy(LEASE_S))
+    d.engine(0)
+    d.engine(1)
+    d.lists(task(0), task(1))
+    d.up(0, demand=0, returned=(d.assigned(0)[0],), bye=why)
+    d.exits(0)
+    d.ticks(5)
+    assert launches(d) == [] and d.texts("error") == ""
+
+
+def test_an_engine_that_had_to_stop_is_not_replaced_whatever_it_says() -> None:
+    d = Driver(losses=LossPolicy(LEASE_S))
+    d.engine(0)
+    d.engine(1)
+    d.lists(task(0), task(1))
+    d.happens(JoinCame(Order("engine", "0", "somebody", True)))
+    d.up(0, demand=0, returned=(d.assigned(0)[0],), bye=ORPHANED)
+    d.exits(0)
+    d.ticks(5)
+    assert launches(d) == [] and d.texts("error") == ""
+
+
+def test_an_engine_of_a_context_is_not_replaced_by_the_driver() -> None:
+    d = Driver(losses=LossPolicy(LEASE_S))
+    d.engine(0)
+    d.core.fleet.engines[0].ours = False
+    d.lists(task(0))
+    d.up(0, demand=0, returned=((0, 1),), bye=ORPHANED)
+    assert d.over is not None and d.over.ending is Ending.NO_ENGINE
+
+
+def test_nobody_replaces_an_orphan_where_nothing_is_left_to_do() -> None:
+    d = Driver(losses=LossPolicy(LEASE_S))
+    d.engine(0)
+    d.engine(1)
+    d.lists(task(0))
+    rank = 0 if d.assigned(0) else 1
+    d.up(1 - rank, demand=0, bye=ORPHANED)
+    d.finishes(rank)
+    d.exits(1 - rank)
+    d.ticks(5)
+    assert launches(d) == [] and d.texts("error") == ""
 
 
 def test_an_engine_that_never_came_up_is_not_started_again() -> None:
