@@ -169,6 +169,10 @@ class SlurmBed(NetBed):
         self.wait(there, f"job {job_id} is {' or '.join(sorted(wanted))}", seconds)
         return self.job(job_id)
 
+    def ends_in(self, job_id: int, seconds: int) -> None:
+        """Its time limit is moved; slurmctld refuses a time that has just passed, so at least a second ahead."""
+        self._said("scontrol", "update", f"JobId={job_id}", f"EndTime=now+{seconds}")
+
     def cancel(self, job_id: int, *options: str) -> None:
         self._said("scancel", *options, str(job_id))
 

@@ -53,7 +53,7 @@ def test_one_list_in_three_jobs_loses_nothing_and_runs_nothing_twice(slurm: Slur
     bench.file("go1", "")
     second = submit(slurm, bench, resume_command(bench, first), "--time=5")
     slurm.wait((bench.path / "41.begun").exists, "tasks of the third part run", 30)
-    slurm.command("scontrol", "update", f"JobId={second}", "EndTime=now")
+    slurm.ends_in(second, 2)
     slurm.wait_job(second, "TIMEOUT", seconds=90)
 
     bench.file("go2", "")
@@ -114,7 +114,7 @@ def test_a_time_limit_that_comes_near_is_noticed(slurm: SlurmBed, bench: Bench) 
     log = bench.path / "run_driver.txt"
     slurm.wait((bench.path / "on").exists, "the first task runs", 30)
     slurm.wait(lambda: "draining begins" in log.read_text(), "the end is known", 30)
-    slurm.command("scontrol", "update", f"JobId={job}", "EndTime=now+61")
+    slurm.ends_in(job, 61)
     slurm.wait(lambda: "nothing more is started" in output(bench, job), "it drains", 30)
     bench.file("go", "")
     slurm.wait_job(job, "FAILED", seconds=30)
