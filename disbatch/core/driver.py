@@ -1,11 +1,10 @@
-"""DriverCore: which engine gets which task, when a barrier opens, what is recorded, when the run is over.
+"""DriverCore: which engine gets which task, what is recorded, when the run is over.
 
 Pure: `handle(now, event)` returns effects. The shell in `runtime.driver` reads the task list as far as `wants` asks
 for, carries effects out, and reports back. Order that matters: records are written before a report is acknowledged,
 and before the slots that the report freed are filled again, so that unwritten results are bounded by a disk that hangs.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,7 +25,6 @@ from disbatch.core.driver_events import (
     ListEnded,
     ListFailed,
     Over,
-    Publish,
     ServerLost,
     SignalCame,
     Sweep,
@@ -34,31 +32,22 @@ from disbatch.core.driver_events import (
     Tick,
     Written,
 )
-from disbatch.core.errors import DisBatchError
 from disbatch.core.failures import FailureGroups
 from disbatch.core.fleet import Context, Fleet
 from disbatch.core.history import History
+from disbatch.core.intake import Intake, Judge
 from disbatch.core.ledger import Ledger
 from disbatch.core.losses import LossPolicy
 from disbatch.core.membership import Membership
 from disbatch.core.messages import StopMode, stronger
-from disbatch.core.model import Barrier, Item, PerEngine, Task
 from disbatch.core.outbox import Outbox
 from disbatch.core.picture import add_rows, take_snapshot
 from disbatch.core.recorder import Recorder
-from disbatch.core.resume import Place, Verdict
 from disbatch.core.retire import no_longer_needed
 from disbatch.core.sessions import Sessions
 from disbatch.core.setup import EngineSetup
 from disbatch.core.snapshot import RunSnapshot
-from disbatch.core.status import barrier_record
 from disbatch.core.takeover import Inheritance, JoinedContext, Takeover
-
-Judge = Callable[[Task], tuple[Verdict, Place | None]]
-
-LOOKAHEAD = (
-    64  # tasks read ahead of demand: enough for a batch to go out at once, nothing beside a list of millions
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +72,11 @@ class DriverCore:
         self.fleet = Fleet(config.inheritance.first_rank if config.inheritance else 0)
         self.failures = FailureGroups()
         self.history = History()
-        self.list_ended = False
         self.ending: Ending | None = None  # why the run is ending, once it is
-        self._complete_as = Ending.COMPLETE  # what it is when all that was read is done
         self.over = False
         self.abandoned = False  # it is over, and an engine was not waited for
-        self._judge = judge
-        self._untouched = judge is None and config.inheritance is None  # nobody had this list before us
         self._stop: StopMode = ""
-        self._waiting: deque[Item] = deque()  # read together with a barrier, and behind it
-        self._barrier: tuple[Barrier, Instant] | None = None
-        self._barrier_batch = 0  # the batch that holds the record of a barrier that was met, 0 before
         self._setup = EngineSetup()
-        self._any_item = False
         self._announce = False  # say what still runs, once every engine has given back what does not
         self._recorder = Recorder(usage=config.usage, charges=config.charges)
         self._outbox = Outbox()
@@ -103,6 +84,7 @@ class DriverCore:
         self._dispatcher = Dispatcher(config.did, self.ledger, self.fleet, self._setup, config.losses.lease_s)
         shared = (self.ledger, self.fleet, self.failures, self._setup, self._recorder, self._dispatcher)
         books = Books(*shared, self._takeover)
+        self._intake = Intake(books, self._outbox, self._end, judge, config.node, config.pid)
         self.sessions = Sessions(config.losses, books, self._outbox, self, config.quarantine)
         self._membership = Membership(
             self.fleet,
@@ -119,12 +101,11 @@ class DriverCore:
     @property
     def wants(self) -> int:
         """How many items of the task list the shell may hand in now."""
-        if self._barrier or self.list_ended or self._stop or self._recorder.behind:
-            return 0
-        # what frees slots once it is written has its successors at hand then: they ride on the acknowledgement
-        soon = self.fleet.room + self._recorder.freeing
-        room = max(0, soon + LOOKAHEAD - len(self.ledger.ready))
-        return max(room, LOOKAHEAD) if self._takeover.unread else room
+        return self._intake.wants
+
+    @property
+    def list_ended(self) -> bool:
+        return self._intake.list_ended
 
     @property
     def contexts_left(self) -> tuple[JoinedContext, ...]:
@@ -134,12 +115,14 @@ class DriverCore:
     @property
     def left(self) -> bool:
         """Whether tasks of the list have no final line: read ones, or such as were never read."""
-        return self._recorder.lost or self.ledger.unfinished > 0 or bool(self._waiting) or not self.list_ended
+        return (
+            self._recorder.lost or self.ledger.unfinished > 0 or self._intake.waiting or not self.list_ended
+        )
 
     @property
     def read_whole(self) -> bool:
         """Whether every task of the list was read, so that what earlier runs did of it is in this one's file too."""
-        return self.list_ended and not self._waiting and not self._recorder.lost
+        return self.list_ended and not self._intake.waiting and not self._recorder.lost
 
     @property
     def failed(self) -> int:
@@ -154,7 +137,8 @@ class DriverCore:
 
     def snapshot(self, elapsed_s: float, total: int | None) -> RunSnapshot:
         """The picture for viewers; `total` is what the shell knows of the length of the list."""
-        barrier = self._barrier[0].text.decode("utf-8", "replace") if self._barrier else ""
+        at = self._intake.barrier
+        barrier = at.text.decode("utf-8", "replace") if at else ""
         state = "running" if self.ending is None else self.ending.text
         return take_snapshot(self.ledger, self.fleet, self.history, barrier, state, elapsed_s, total)
 
@@ -175,8 +159,11 @@ class DriverCore:
         if isinstance(event, Swept):
             self._takeover.swept(event.rank)
         handler = _HANDLERS.get(type(event))
+        reads = _OF_THE_LIST.get(type(event))
         if handler is not None:
             handler(self, now, event)
+        elif reads is not None:
+            reads(self._intake, now, event)
         elif isinstance(event, ContextOpened | JoinCame | ContextLost):
             self._membership.handle(now, event)
         else:
@@ -184,75 +171,9 @@ class DriverCore:
 
     # -- events
 
-    def _items(self, now: Instant, event: ItemsCame) -> None:
-        items = event.items
-        if self._untouched and self._any_item and not (self._waiting or self._barrier or self._stop):
-            items = items[self.ledger.admit_run(items) :]
-        self._waiting.extend(items)
-        self._take_items(now)
-
-    def _take_items(self, now: Instant) -> None:
-        """Takes in what was read, as far as the next barrier; the rest waits behind it."""
-        while self._waiting and not self._barrier and not self._stop:
-            try:
-                self._item(now, self._waiting.popleft())
-            except DisBatchError as error:  # a resume that does not match, in a stream
-                self._list_failed(now, ListFailed(str(error)))
-        if self._recorder.rows:
-            self._outbox.add(self._recorder.seal(None, 0))
-
-    def _item(self, now: Instant, item: Item) -> None:
-        if isinstance(item, PerEngine):
-            self._setup.add(item)
-            return
-        self._complete_setup()
-        self._any_item = True
-        self._takeover.read(item.task_id)
-        if isinstance(item, Barrier):
-            self._barrier = (item, now)
-            return
-        verdict, place = self._judge(item) if self._judge else (Verdict.RUN, None)
-        if verdict is Verdict.RUN:
-            holder = self._takeover.take(item)
-            if holder is None:
-                self.ledger.admit(item)
-            else:
-                self.ledger.adopt(item, *holder, now.mono_s)
-            return
-        self._takeover.refuse(item.task_id)
-        self.ledger.skip(failed=verdict is Verdict.SKIP_FAILED)
-        if place is not None:  # else this run's own file has the line
-            self._recorder.rows.append(place)
-
-    def _complete_setup(self) -> None:
-        if self._setup.ready is None:
-            self._takeover.setup_read()
-            self._setup.complete()
-            self._dispatcher.owe(*self.fleet.living())
-
-    def _ended(self, now: Instant, event: ListEnded) -> None:
-        self.list_ended = True
-        self._complete_setup()
-        self._takeover.ended()
-        if event.failure:
-            self._complete_as = Ending.FEEDER
-            self._outbox.say(event.failure, level="error")
-
-    def _list_failed(self, now: Instant, event: ListFailed) -> None:
-        self._outbox.say(event.text, level="error")
-        self._end(Ending.BAD_LIST, "finish")
-
     def _server_lost(self, now: Instant, event: ServerLost) -> None:
         self._outbox.say(f"the connection to the KVS server is gone: {event.why}", level="error")
         self._end(Ending.NO_SERVER, "kill")
-
-    def _written(self, now: Instant, event: Written) -> None:
-        engine = self._recorder.written(event.batch)
-        if engine is not None:
-            self._dispatcher.owe(engine)
-        if event.batch == self._barrier_batch:
-            self._open_barrier()
-            self._take_items(now)
 
     def _disk_given_up(self, now: Instant, event: DiskGivenUp) -> None:
         self._dispatcher.owe(*self._recorder.give_up())
@@ -291,26 +212,22 @@ class DriverCore:
     def _settle(self, now: Instant, *, tick: bool) -> None:
         """What follows from the counts after each event: barriers, the end, tasks for who wants them."""
         self.sessions.take_due(now)
-        nothing_more = self.list_ended or self._barrier is not None
+        nothing_more = self.list_ended or self._intake.barrier is not None
         self.sessions.quarantine.settle(now, self._stop, tick=tick, nothing_more=nothing_more)
-        if self._barrier and not self._barrier_batch and not self.ledger.unfinished and not self._stop:
-            self._record_barrier(now, *self._barrier)
-            record = self._recorder.seal(None, 0)
-            self._barrier_batch = record.batch
-            self._outbox.add(record)
+        self._intake.settle(now)
         if not self._stop and not self._work_left() and not self._recorder.pending:
-            self._end(self._complete_as, "finish")
+            self._end(self._intake.complete_as, "finish")
         deserted = self.fleet.engines and self.fleet.deserted and not self.sessions.losses.hoping(now)
         if deserted and not (self._stop or self._takeover.active) and self._work_left():
             self._desert()
         if self._deserted and not self.fleet.deserted:
             self._deserted = False
         hold = self._takeover.active and self._hold(now)
-        if self.list_ended and not (self._stop or self._barrier or self._waiting or hold):
+        if self._intake.all_at_hand and not (self._stop or hold):
             self._retire()
         sends = self._dispatcher.serve(now, self._stop, nothing_more=nothing_more, hold=hold)
         self._outbox.extend(sends)
-        if self._announce and all(e.demand == 0 for e in self.fleet.living()):
+        if self._announce and not self._intake.unread and all(e.demand == 0 for e in self.fleet.living()):
             self._announce = False
             self._say_what_runs()
         if self._stop and not (
@@ -320,7 +237,7 @@ class DriverCore:
             self.over = True
             assert self.ending is not None
             if self.ending is Ending.DRAINED and not self.left:
-                self.ending = self._complete_as  # the time was enough after all
+                self.ending = self._intake.complete_as  # the time was enough after all
             self._outbox.add(Over(self.ending))
 
     def _hold(self, now: Instant) -> bool:
@@ -330,13 +247,6 @@ class DriverCore:
         if not self._takeover.active:
             self._outbox.say(notices.taken_over(self.ledger.assigned))
         return self._takeover.active
-
-    def _record_barrier(self, now: Instant, barrier: Barrier, reached: Instant) -> None:
-        if barrier.task_id in self._takeover.inheritance.barriers:
-            return  # the driver before this one has
-        met_s = reached.wall_s + now.mono_s - reached.mono_s  # whoever has set the clock meanwhile
-        row = barrier_record(barrier, self.config.node, self.config.pid, reached.wall_s, met_s)
-        self._recorder.rows.append(row)
 
     def _retire(self) -> None:
         """Engines for which no work can come any more leave before the others, so that their nodes can be given back."""
@@ -361,40 +271,32 @@ class DriverCore:
             self._outbox.say(notices.what_runs(running))
 
     def _work_left(self) -> bool:
-        if self.ledger.unfinished or self._barrier or self._waiting or not self.list_ended:
+        if self.ledger.unfinished or not self._intake.all_at_hand:
             return True
         # a list of nothing but PERENGINE commands is meant to run them on each engine
-        only_setup = not self._any_item and self._setup.has_starts
+        only_setup = not self._intake.any_item and self._setup.has_starts
         return only_setup and any(e.demand == 0 for e in self.fleet.living())
-
-    def _open_barrier(self) -> None:
-        assert self._barrier is not None
-        barrier = self._barrier[0]
-        self._barrier, self._barrier_batch = None, 0
-        if barrier.key is not None:
-            self._outbox.add(Publish(barrier.key, str(barrier.task_id)))
-        if barrier.check and self.ledger.age_failed:
-            self._outbox.say(notices.check_failed(barrier, self.ledger.age_failed), level="error")
-            self._end(Ending.CHECK, "finish")
-        self.ledger.new_age()
 
     def _end(self, ending: Ending, mode: StopMode) -> None:
         """Ends the run, or ends it harder. The first cause stays, but a signal from outside overrides it."""
         if self.ending is None or self.ending is Ending.COMPLETE or ending.exit_code > 128:
             self.ending = ending
+        self._intake.stop(ending, mode)
         if stronger(self._stop, mode) != self._stop:
             self._stop = mode
-            self._takeover.ended()  # the list is not read on: what engines have of the rest is still to do
             self._dispatcher.owe(*self.fleet.living())
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {
-    ItemsCame: DriverCore._items,
-    ListEnded: DriverCore._ended,
-    ListFailed: DriverCore._list_failed,
     ServerLost: DriverCore._server_lost,
-    Written: DriverCore._written,
     DiskGivenUp: DriverCore._disk_given_up,
     SignalCame: DriverCore._signal,
     DrainCame: DriverCore._drain,
+}
+
+_OF_THE_LIST: dict[type, Callable[..., None]] = {
+    ItemsCame: Intake.items,
+    ListEnded: Intake.ended,
+    ListFailed: Intake.failed,
+    Written: Intake.written,
 }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from faultworld import Broken
 
-from disbatch.core.driver import LOOKAHEAD
+from disbatch.core.intake import LOOKAHEAD
 from disbatch.core.messages import Down, Report
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from disbatch.core.driver import DriverConfig, DriverCore, Judge
+from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import (
     Effect,
     EngineExited,
@@ -23,6 +23,7 @@ from disbatch.core.driver_events import (
     Tick,
     Written,
 )
+from disbatch.core.intake import Judge
 from disbatch.core.losses import LossPolicy
 from disbatch.core.messages import NO_MEANS, Down, Hello, Means, Report, Up
 from disbatch.core.model import NO_REPEAT, Barrier, Item, Outcome, PerEngine, PerEngineWhen, Task

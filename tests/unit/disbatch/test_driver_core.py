@@ -3,7 +3,6 @@
 import pytest
 from disbatch_builders import Driver, barrier, outcome, per_engine, task
 
-from disbatch.core.driver import LOOKAHEAD
 from disbatch.core.driver_events import (
     DiskGivenUp,
     Ending,
@@ -19,6 +18,7 @@ from disbatch.core.driver_events import (
     Written,
 )
 from disbatch.core.errors import StatusFileError
+from disbatch.core.intake import LOOKAHEAD
 from disbatch.core.messages import EngineCommand, Report, Setup, Up
 from disbatch.core.model import Task
 from disbatch.core.recorder import MOST_WAITING

@@ -1,17 +1,24 @@
 """What a new driver takes over from the one before it: claims, reports, barriers, and what it must not hand out yet."""
 
+import pytest
 from disbatch_builders import Driver, barrier, per_engine, task
 
 from disbatch.core.driver_events import (
     ContextLost,
+    DiskGivenUp,
     Ending,
+    Event,
+    ItemsCame,
     JoinCame,
+    ListFailed,
     Reply,
+    ServerLost,
     SignalCame,
     Sweep,
     Swept,
     Tick,
 )
+from disbatch.core.errors import UsageError
 from disbatch.core.joining import Join, Refusal, Rejoin, Welcome
 from disbatch.core.losses import LossPolicy
 from disbatch.core.model import Task
@@ -251,9 +258,113 @@ def test_only_contexts_that_had_joined_come_back() -> None:
     assert isinstance(replies[0], Refusal) and replies[1] == Welcome("c0", (0,))
 
 
-def test_an_interrupt_lets_engines_go_whose_reports_were_never_read() -> None:
-    d = driver()
+# ---- a run that is ended before the list was read so far
+
+
+def interrupted(
+    *done: int, by: tuple[Ending, ...] = (Ending.SIGINT,), barriers: tuple[int, ...] = ()
+) -> Driver:
+    """Its engine holds task 5 and has the outcome of task 4; nothing of the list was read yet."""
+    d = driver(*done, barriers=barriers)
     d.hello(0, demand=1, held=((5, 1),), reports=(d.report(0, 4),), ended=1)
     assert d.last_ack(0) == 0
+    for ending in by:
+        d.happens(SignalCame(ending))
+    return d
+
+
+def rows(d: Driver) -> list[int]:
+    return [row.task_id for row in d.rows]
+
+
+@pytest.mark.parametrize("ending", [Ending.SIGINT, Ending.SIGTERM])
+def test_the_list_is_read_on_until_what_engines_have_is_known(ending: Ending) -> None:
+    d = interrupted(0, by=(ending,))
+    assert d.core.wants > 0 and d.over is None
+    d.lists(*[task(i) for i in range(5)], end=False)
+    assert rows(d) == [4] and d.last_ack(0) == 1 and d.core.wants > 0
+    d.lists(task(5), task(6), end=False)
+    assert d.core.wants == 0 and d.assigned(0) == []
+    d.finishes(5, demand=0)
+    d.up(0, demand=0, bye="it was told to")
+    assert rows(d) == [4, 5] and d.over is not None and d.over.ending is ending and d.core.left
+
+
+def test_what_still_runs_is_said_when_it_is_known() -> None:
+    d = interrupted(0, 1, 2, 3)
+    d.up(0, demand=0)
+    assert "still" not in d.texts("note")
+    d.lists(*[task(i) for i in range(6)], end=False)
+    assert "task 5" in d.texts("note")
+
+
+def test_a_task_that_is_stopped_before_it_was_read_is_still_to_do() -> None:
+    d = interrupted(0, 1, 2, 3, by=(Ending.SIGTERM,))
+    d.up(0, demand=0, returned=((5, 1),))
+    d.lists(*[task(i) for i in range(6)], end=False)
+    assert rows(d) == [4] and d.core.wants == 0
+    d.up(0, demand=0, bye="it was told to")
+    assert d.over is not None and d.core.left
+
+
+def test_who_speaks_after_the_signal_is_heard_too() -> None:
+    d = driver()
+    back(d, 0)
     d.happens(SignalCame(Ending.SIGINT))
-    assert d.last_ack(0) == 1 and d.rows == []
+    assert d.core.wants == 0
+    d.hello(0, demand=0, held=((1, 1),), reports=(d.report(0, 0),), ended=1)
+    assert d.core.wants > 0
+    d.lists(task(0), task(1), end=False)
+    d.finishes(1, demand=0)
+    assert rows(d) == [0, 1]
+
+
+def test_a_barrier_that_was_met_before_is_passed() -> None:
+    d = interrupted(0, 1, 2, barriers=(3,))
+    d.lists(*[task(i) for i in range(3)], barrier(3), task(4), task(5), end=False)
+    assert rows(d) == [4] and d.last_ack(0) == 1
+    d.finishes(5, demand=0)
+    assert rows(d) == [4, 5]
+
+
+def test_nothing_behind_a_barrier_that_nobody_will_meet_is_waited_for() -> None:
+    d = interrupted(0, 1)
+    d.lists(*[task(i) for i in range(3)], barrier(3), task(4), task(5), end=False)
+    d.happens(Tick())
+    assert rows(d) == [] and d.last_ack(0) == 1 and d.core.wants == 0
+
+
+@pytest.mark.parametrize(
+    "event", [SignalCame(Ending.SIGTERM), ListFailed("bad"), ServerLost("gone"), DiskGivenUp()]
+)
+def test_engines_are_let_go_where_the_list_cannot_be_read_on(event: Event) -> None:
+    d = interrupted(by=(Ending.SIGTERM,))  # once more means: at once
+    d.happens(event)
+    assert d.last_ack(0) == 1 and d.rows == [] and d.core.wants == 0
+
+
+def test_a_list_that_does_not_match_is_said_once() -> None:
+    def judge(task: Task) -> tuple[Verdict, Place | None]:
+        raise UsageError(f"task {task.task_id} is another one")
+
+    d = Driver(judge=judge)
+    d.engine(0)
+    d.happens(ItemsCame([task(0), task(1)]))
+    assert d.texts("error") == "task 0 is another one"
+
+
+def test_claims_hold_where_nothing_of_the_list_was_done() -> None:
+    heirs = Inheritance(1, (JoinedContext("c0", "c0", 0, range(1), 0),))
+    d = Driver(losses=LossPolicy(LEASE_S), sweeps=False, waits=True, inheritance=heirs)
+    back(d, 0)
+    d.hello(0, demand=3, held=((1, 1),))
+    d.lists(task(0), end=False)
+    d.lists(task(1), task(2))
+    d.up(0, demand=3)
+    assert [held[0] for held in d.assigned(0)] == [0, 2]
+
+
+def test_a_list_that_has_ended_was_read_as_far_as_it_can_be() -> None:
+    d = interrupted(0, 1, 2, 3)
+    d.lists(*[task(i) for i in range(5)])
+    assert rows(d) == [4] and d.last_ack(0) == 1 and d.core.fleet.engines[0].held == {}
