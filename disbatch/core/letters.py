@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from disbatch.core.mailbag import Parcel, plain, task_lines
 from disbatch.core.notable import RunEnd
+from disbatch.core.notices import tasks
 from disbatch.core.snapshot import RunSnapshot
 
 _CAUSES = 10  # causes of failures in the last mail
@@ -69,7 +70,11 @@ def _so_far(s: RunSnapshot) -> list[str]:
     text = f"In all: {s.finished}{of} tasks finished, {s.failed} failed, {s.skipped} skipped, {s.running} running"
     lines = [text + f"; {_clock(s.elapsed_s)} since the start."]
     if s.barrier:
-        lines.append(f"The run waits at {plain(s.barrier, 200)}.")
+        before = s.running + s.ready
+        them = (
+            f" {tasks(before)} before it {'has' if before == 1 else 'have'} to end first." if before else ""
+        )
+        lines.append(f"The run waits at {plain(s.barrier, 200)}.{them}")
     return lines
 
 

@@ -37,6 +37,7 @@ def test_slots_without_a_gpu_do_not_run(bench: Bench) -> None:
 def test_no_gpu_at_all_is_an_error_that_names_the_node(bench: Bench, value: str) -> None:
     result = bench.here(2, "-g", tasks="touch never", env={CUDA: value})
     assert result.code == 3 and "has no GPU" in result.err and CUDA in result.err
+    assert all(line.startswith("disBatch: error: ") for line in result.err.splitlines())
     assert not (bench.path / "never").exists()
     assert result.resume
 

@@ -129,6 +129,21 @@ def test_every_task_is_told_in_exactly_one_mail_that_arrives(steps: list[str]) -
     assert told == put
 
 
+@pytest.mark.parametrize(
+    ("running", "ready", "end"),
+    [
+        (0, 0, "BARRIER."),
+        (1, 0, "1 task before it has to end first."),
+        (2, 3, "5 tasks before it have to end first."),
+    ],
+)
+def test_letter_tells_what_a_barrier_waits_for(running: int, ready: int, end: str) -> None:
+    seen = picture(barrier="#DISBATCH BARRIER", running=running, ready=ready)
+    _, body = letter(SENDER, Parcel(15.0), 75.0, seen)
+    (line,) = [line for line in body.splitlines() if "waits at" in line]
+    assert line.endswith(end)
+
+
 def test_letter_tells_counts_failures_and_where_the_status_file_is() -> None:
     parcel = Parcel(15.0)
     parcel.add(Batch([row(4), row(5, -9), row(6, 3, "warning\nno licence\n", b"sim -x 'a b'")], 0))
@@ -138,7 +153,7 @@ def test_letter_tells_counts_failures_and_where_the_status_file_is() -> None:
         "Run job7 of Tasks, driver on vm\n\n"
         "Since the last mail (0:01:00): 3 finished, 2 failed.\n\n"
         "In all: 8 of 20 tasks finished, 2 failed, 1 skipped, 3 running; 0:01:15 since the start.\n"
-        "The run waits at #DISBATCH BARRIER.\n\n"
+        "The run waits at #DISBATCH BARRIER. 3 tasks before it have to end first.\n\n"
         "Failed:\n"
         "  task 5, line 6, on vm: signal 9 after 0.5 s\n"
         "      true\n"
