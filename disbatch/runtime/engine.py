@@ -290,6 +290,7 @@ class EngineShell:
 
     def _launcher_gone(self) -> None:
         """The end of the lifeline. Where the driver itself still listens, it was a context that died: it is told."""
+        self._log.info(ORPHANED)
         self._loop.remove_reader(self._start.lifeline_fd)
         self._line.launcher_gone()  # of a driver that is dead, this may be seen before its connections end
         if self._client is None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from disbatch_runs import AFTER_A_KILL_S, Bench, Run, observed, wait_until
 
+from disbatch.core.messages import ORPHANED
+
 SYS_PIDFD_GETFD = 438
 # A task that TERM does not impress.
 STUBBORN = "trap '' TERM; touch $DISBATCH_TASKID.runs; while true; do sleep 0.05; done\n"
@@ -67,7 +69,7 @@ def test_an_engine_without_a_driver_starts_nothing_more(bench: Bench) -> None:
     run.until(lambda: begun.exists() and begun.stat().st_size >= 300, "tasks run")
     log = next(Path(bench.path).glob("run_*_engine.txt"))
     with dead_with_open_connections(run):
-        wait_until(lambda: "running tasks get TERM" in log.read_text(), "the engine knows", logs=run.logs)
+        wait_until(lambda: ORPHANED in log.read_text(), "the engine knows", logs=run.logs)
         count = begun.stat().st_size
     wait_until(lambda: not bench.left_running(), "nothing is left", seconds=AFTER_A_KILL_S, logs=run.logs)
     assert begun.stat().st_size <= count + 1  # one that had just begun
