@@ -119,9 +119,13 @@ class Losses:
 
     def orphaned(self, now: Instant, engine: Engine) -> None:
         """It has seen the end of its launcher before we have, has stopped its tasks, and said good-bye."""
-        if engine.ours and not engine.stop:
+        if engine.stop or self._run.ending_or_done:
+            return
+        if engine.ours:
             self._orphans.add(engine.rank)
             self._hope(now, engine)
+        else:  # what it came with may be gone as well, and tell nothing any more
+            self._outbox.say(notices.orphaned(engine.node), level="error")
 
     def _sweep(self, now: Instant, engine: Engine) -> None:
         engine.sweeping, engine.swept_at = True, now.mono_s

@@ -64,8 +64,9 @@ def engine_lost(node: str, running: int | None, why: str) -> str:
     return f"the engine on {node} was lost with {tasks(running)} running: {why}"
 
 
-def orphaned(node: str, why: str) -> str:
-    return f"the engine on {node} has stopped its tasks and left, as what had launched it is gone: {why}"
+def orphaned(node: str, why: str = "") -> str:
+    text = f"the engine on {node} has stopped its tasks and left, as what had launched it is gone"
+    return f"{text}: {why}" if why else text
 
 
 def taken_over(held: int) -> str:

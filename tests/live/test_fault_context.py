@@ -31,7 +31,9 @@ def test_killed_and_its_task_runs_again_within_five_seconds(bench: Bench) -> Non
     context.kill()
     run.until(lambda: bench.read("begun").count("x") == 2, "it runs again", seconds=20)
     assert observed("process of a context killed", began) < 5 or os.getloadavg()[0] > 4
-    assert run.end().code == 0 and bench.done() == [0, 1]
+    result = run.end()
+    assert result.code == 0 and bench.done() == [0, 1]
+    assert result.err.count("has stopped its tasks and left, as what had launched it is gone") == 1
     assert bench.row(1).returncode == 0
 
 

@@ -254,6 +254,19 @@ def test_an_engine_of_a_context_is_not_replaced_by_the_driver() -> None:
     d.lists(task(0))
     d.up(0, demand=0, returned=((0, 1),), bye=ORPHANED)
     assert d.over is not None and d.over.ending is Ending.NO_ENGINE
+    d.exits(0)
+    assert d.texts("error").count("has stopped its tasks and left") == 1
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_an_engine_of_a_context_that_had_to_stop_leaves_without_a_word(hard: bool) -> None:
+    d = Driver(losses=LossPolicy(LEASE_S), waits=True)
+    d.engine(0)
+    d.core.fleet.engines[0].ours = False
+    d.lists(task(0))
+    d.happens(JoinCame(Order("engine", "0", "somebody", hard)))
+    d.up(0, demand=0, returned=((0, 1),), bye=ORPHANED)
+    assert d.texts("error") == ""
 
 
 def test_nobody_replaces_an_orphan_where_nothing_is_left_to_do() -> None:
