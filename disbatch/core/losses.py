@@ -117,15 +117,17 @@ class Losses:
     def _hope(self, now: Instant, engine: Engine) -> None:
         engine.hope_until = now.mono_s + self._policy.lease_s + margin_s(self._policy.lease_s)
 
-    def orphaned(self, now: Instant, engine: Engine) -> None:
-        """It has seen the end of its launcher before we have, has stopped its tasks, and said good-bye."""
+    def orphaned(self, now: Instant, engine: Engine) -> bool:
+        """It has seen the end of its launcher before we have, has stopped its tasks, and said good-bye. Returns whether that
+        is a loss: not where it had to leave anyway."""
         if engine.stop or self._run.ending_or_done:
-            return
+            return False
         if engine.ours:
             self._orphans.add(engine.rank)
             self._hope(now, engine)
         else:  # what it came with may be gone as well, and tell nothing any more
             self._outbox.say(notices.orphaned(engine.node), level="error")
+        return True
 
     def _sweep(self, now: Instant, engine: Engine) -> None:
         engine.sweeping, engine.swept_at = True, now.mono_s

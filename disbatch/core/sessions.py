@@ -13,6 +13,7 @@ from disbatch.core.driver_events import (
     EngineJoined,
     EngineLaunched,
     EngineLeft,
+    EngineLost,
     Event,
     Forget,
     Instant,
@@ -220,12 +221,13 @@ class Sessions:
 
     def _bye(self, now: Instant, engine: Engine, why: str) -> None:
         self._outbox.note(f"engine {engine.rank} on {engine.node} leaves: {why}")
-        self._outbox.add(EngineLeft(engine.rank, engine.node, engine.label, why))
         self._books.give_back(engine, list(engine.held.items()))
         if engine.state not in GONE:
             engine.move(EngineState.STOPPED)
-        if why == ORPHANED:
-            self.losses.orphaned(now, engine)
+        if why == ORPHANED and self.losses.orphaned(now, engine):
+            self._outbox.add(EngineLost(engine.rank, engine.node, engine.label, 0, why))
+        else:
+            self._outbox.add(EngineLeft(engine.rank, engine.node, engine.label, why))
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

@@ -366,9 +366,8 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
         if isinstance(error, ConnectionFailed):
             words += "; --use-address HOST:PORT tells disBatch at which of its addresses this node finds it"
         log.error(words)
-        if (
-            start.certificate is None
-        ):  # beside the driver, whose terminal this is; else the driver shows what we say
+        if start.certificate is None:
+            # beside the driver, whose terminal this is; elsewhere, whoever launched us shows what we say
             words = "disBatch: error: " + words.replace("\n", "; ")
         print(words, file=sys.stderr, flush=True)
         return 3

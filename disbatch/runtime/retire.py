@@ -130,6 +130,17 @@ class Retirement:
                 os.killpg(process.pid, signum)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), TERM_S)
+        if process is not None:
+            await _group_gone(process.pid)
+
+
+async def _group_gone(pgid: int) -> None:
+    """Returns when what was killed with its leader has gone as well, or does not within a second."""
+    with contextlib.suppress(TimeoutError, ProcessLookupError):
+        async with asyncio.timeout(1.0):
+            while True:
+                os.killpg(pgid, 0)
+                await asyncio.sleep(0.005)
 
 
 def _end_of(fd: int) -> bytes:

@@ -7,6 +7,8 @@ from disbatch.core.driver_events import (
     Dismiss,
     Ending,
     EngineLaunched,
+    EngineLeft,
+    EngineLost,
     JoinCame,
     LaunchAgain,
     Sweep,
@@ -193,6 +195,12 @@ def test_a_node_gets_another_engine_a_few_times_and_then_the_run_ends() -> None:
     assert d.over is not None and d.over.ending is Ending.NO_ENGINE and d.core.left
 
 
+def told(d: Driver) -> list[str]:
+    """What hooks and viewers hear of engines that are gone."""
+    words = {EngineLeft: "left", EngineLost: "lost"}
+    return [words[type(e)] for e in d.effects if isinstance(e, EngineLeft | EngineLost)]
+
+
 def orphaned_driver() -> Driver:
     """Its only engine has seen the end of its launcher first."""
     d = Driver(losses=LossPolicy(LEASE_S))
@@ -206,6 +214,7 @@ def test_an_engine_that_leaves_as_its_launcher_is_gone_is_replaced() -> None:
     """Which of the two is heard of first makes no difference."""
     d = orphaned_driver()
     assert d.over is None and launches(d) == []  # nothing is known of the launcher yet
+    assert told(d) == ["lost"]
     d.exits(0, "ssh was killed")
     assert "the engine on node0 has stopped its tasks and left" in d.texts("error")
     assert "ssh was killed" in d.texts("error") and d.over is None
@@ -223,28 +232,20 @@ def test_a_launcher_whose_end_is_never_seen_does_not_keep_a_run_without_engines(
     assert d.over is not None and d.over.ending is Ending.NO_ENGINE and launches(d) == []
 
 
-@pytest.mark.parametrize("why", ["it was sent SIGTERM", "it was told to"])
-def test_an_engine_that_leaves_for_another_reason_is_not_replaced(why: str) -> None:
+@pytest.mark.parametrize(
+    ("why", "ordered"), [("it was sent SIGTERM", False), ("it was told to", False), (ORPHANED, True)]
+)
+def test_an_engine_that_leaves_for_another_reason_or_had_to_is_not_replaced(why: str, ordered: bool) -> None:
     d = Driver(losses=LossPolicy(LEASE_S))
     d.engine(0)
     d.engine(1)
     d.lists(task(0), task(1))
+    if ordered:
+        d.happens(JoinCame(Order("engine", "0", "somebody", True)))
     d.up(0, demand=0, returned=(d.assigned(0)[0],), bye=why)
     d.exits(0)
     d.ticks(5)
-    assert launches(d) == [] and d.texts("error") == ""
-
-
-def test_an_engine_that_had_to_stop_is_not_replaced_whatever_it_says() -> None:
-    d = Driver(losses=LossPolicy(LEASE_S))
-    d.engine(0)
-    d.engine(1)
-    d.lists(task(0), task(1))
-    d.happens(JoinCame(Order("engine", "0", "somebody", True)))
-    d.up(0, demand=0, returned=(d.assigned(0)[0],), bye=ORPHANED)
-    d.exits(0)
-    d.ticks(5)
-    assert launches(d) == [] and d.texts("error") == ""
+    assert launches(d) == [] and d.texts("error") == "" and told(d) == ["left"]
 
 
 def test_an_engine_of_a_context_is_not_replaced_by_the_driver() -> None:
@@ -255,7 +256,7 @@ def test_an_engine_of_a_context_is_not_replaced_by_the_driver() -> None:
     d.up(0, demand=0, returned=((0, 1),), bye=ORPHANED)
     assert d.over is not None and d.over.ending is Ending.NO_ENGINE
     d.exits(0)
-    assert d.texts("error").count("has stopped its tasks and left") == 1
+    assert d.texts("error").count("has stopped its tasks and left") == 1 and told(d) == ["lost"]
 
 
 @pytest.mark.parametrize("hard", [False, True])
@@ -267,6 +268,16 @@ def test_an_engine_of_a_context_that_had_to_stop_leaves_without_a_word(hard: boo
     d.happens(JoinCame(Order("engine", "0", "somebody", hard)))
     d.up(0, demand=0, returned=((0, 1),), bye=ORPHANED)
     assert d.texts("error") == ""
+
+
+def test_an_engine_of_a_context_that_leaves_when_all_is_done_leaves_without_a_word() -> None:
+    d = Driver(losses=LossPolicy(LEASE_S))
+    d.engine(0)
+    d.core.fleet.engines[0].ours = False
+    d.lists(task(0))
+    d.finishes(0)
+    d.up(0, demand=0, bye=ORPHANED)
+    assert d.texts("error") == "" and told(d) == ["left"]
 
 
 def test_nobody_replaces_an_orphan_where_nothing_is_left_to_do() -> None:
