@@ -1,18 +1,17 @@
 """The command line: options in, exit code out. The options themselves are in `options`."""
 
 import argparse
-import contextlib
-import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
 from disbatch.options import build_parser
+from disbatch.output import leave_with, print_last
 
 if TYPE_CHECKING:
-    from disbatch.monitor.progress import RunView
+    from disbatch.monitor.console import RunView
     from disbatch.runtime.settings import RunSettings
     from disbatch.runtime.start import RunResult
     from disbatch.web.page import WebPage
@@ -44,34 +43,6 @@ def program() -> NoReturn:
     leave_with(main)
 
 
-def leave_with(main: Callable[[], int]) -> NoReturn:
-    """Ends the process with what `main` returns, without the interpreter's tidying up, which a short run would notice."""
-    _secure_streams()
-    try:
-        code = main()
-    except SystemExit as leaving:  # argparse, after --help and the like
-        code = leaving.code if isinstance(leaving.code, int) else 0
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
-
-
-def _secure_streams() -> None:
-    """Makes sure that 0, 1 and 2 are open, or files of the run would take their numbers, and take any text."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    if sys.stdout is None or sys.stderr is None:  # Python found them closed
-        nowhere = open(os.devnull, "w")  # noqa: SIM115 - open as long as the program runs
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from disbatch.core.errors import DisBatchError
     from disbatch.runtime.settings import settings_from
@@ -82,35 +53,34 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
             from disbatch.runtime.dryrun import dry_run
 
             return dry_run(settings)
-        result = _run_list(settings)
+        result, wait_s = _run_list(settings)
     except DisBatchError as error:
-        print(f"disBatch: error: {error}", file=sys.stderr)
+        print_last(2, [f"disBatch: error: {error}"])
         return error.exit_code
     if not settings.quiet:
-        with contextlib.suppress(
-            BrokenPipeError
-        ):  # whoever reads has seen enough; the run keeps its exit code
-            _tell_end(result, settings, arguments)
+        _tell_end(result, settings, arguments, wait_s)
     return result.exit_code
 
 
-def _run_list(settings: "RunSettings") -> "RunResult":
+def _run_list(settings: "RunSettings") -> "tuple[RunResult, float]":
+    """Run the list. Return its result, and how many seconds its last words may wait for a terminal that is stopped."""
     from disbatch.runtime.certificate import CertificateMaker
 
     # first of all, as it takes longest: it works beside us while we import the rest
     maker = CertificateMaker()
     try:
-        from disbatch.monitor.progress import choose_view
+        from disbatch.monitor.console import choose_view
         from disbatch.runtime.start import run
 
         view = choose_view(quiet=settings.quiet)
         page = _open_page(settings, view)
         try:
-            return run(settings, view, maker, page)
+            result = run(settings, view, maker, page)
         finally:
-            view.close()
+            left_s = view.close()
             if page:
                 page.close()
+        return result, left_s
     finally:
         maker.close()
 
@@ -124,13 +94,11 @@ def _open_page(settings: "RunSettings", view: "RunView") -> "WebPage | None":
     return WebPage(settings.web, settings.task_name, view.say)
 
 
-def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]) -> None:
-    """The digest, and as the very last line what resumes."""
+def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str], wait_s: float) -> None:
+    """Print the digest, and as the very last line what resumes. The log has them, too: nobody may be able to read here."""
     from disbatch.monitor.digest import digest, resume_line
 
-    snapshot = result.snapshot
-    for line in digest(snapshot, result.failures, result.ending, result.files.status):
-        print(line)
+    lines = digest(result.snapshot, result.failures, result.ending, result.files.status)
     line = resume_line(
         arguments,
         result.files.status,
@@ -141,5 +109,7 @@ def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]
         earlier=result.earlier,
     )
     if line:
-        print(line)
-    sys.stdout.flush()
+        lines.append(line)
+    for each in lines:
+        result.log.info(each)
+    print_last(1, lines, wait_s)

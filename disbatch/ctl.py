@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from disbatch.cli import leave_with
 from disbatch.options import HelpFormatter, Parser, add_context_arguments
+from disbatch.output import leave_with
 
 if TYPE_CHECKING:
     from disbatch.core.joining import Answer, StopKind
@@ -102,14 +102,20 @@ def _act(options: argparse.Namespace) -> int:
 
 
 def _join(prefix: str, options: argparse.Namespace) -> int:
-    from disbatch.monitor.progress import say_line
+    from disbatch.monitor.console import PlainView
+    from disbatch.output import OutputStream
     from disbatch.runtime.context import run_context
     from disbatch.runtime.contextsettings import context_settings
 
     settings = context_settings(options, os.environ)
-    for warning in settings.allocation.warnings:
-        say_line(warning, "warning")
-    return run_context(prefix, settings, say_line)
+    view = PlainView(OutputStream(2))
+    view.begin()
+    try:
+        for warning in settings.allocation.warnings:
+            view.say(warning, "warning")
+        return run_context(prefix, settings, view.say)
+    finally:
+        view.close()
 
 
 def _order(prefix: str, kind: "StopKind", name: str) -> int:

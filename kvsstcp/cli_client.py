@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from kvsstcp.cli_output import say_error
 from kvsstcp.client import Client
 from kvsstcp.errors import ConnectionFailed, KvsError, UsageError
 from kvsstcp.values import JSON, Value, as_coding
@@ -42,10 +43,12 @@ def main(argv: Sequence[str]) -> int:
                 where = f"{step.name} {step.words[0]}: " if step.words else f"{step.name}: "
                 _perform(client, step, coding, options.json)
     except KvsError as error:
-        print(f"kvsstcp client: {where}{error}", file=sys.stderr)
+        say_error(f"kvsstcp client: {where}{error}")
         return 2 if isinstance(error, UsageError) else 3 if isinstance(error, ConnectionFailed) else 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # of standard output: what was got from the server is not where it should be
+        say_error(f"kvsstcp client: {where}cannot print: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -6,12 +6,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 from kvsstcp.auth import make_certificate, make_token
+from kvsstcp.cli_output import TerminalLog, say_error
 from kvsstcp.errors import KvsError, MachineError
 from kvsstcp.infofile import Address, Info, format_address, write_info
 from kvsstcp.server import Server
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         _start_log(options.logfile)
         return asyncio.run(_run(options))
     except KvsError as error:
-        print(f"kvsstcp server: {error}", file=sys.stderr)
+        say_error(f"kvsstcp server: {error}")
         return 3
 
 
@@ -39,7 +39,10 @@ def _start_log(path: str | None) -> None:
     """Raises MachineError."""
     form = "%(asctime)s %(levelname)s %(message)s"
     try:
-        logging.basicConfig(filename=path, level=logging.INFO, format=form)
+        if path is None:
+            logging.basicConfig(handlers=[TerminalLog()], level=logging.INFO, format=form)
+        else:
+            logging.basicConfig(filename=path, level=logging.INFO, format=form)
     except OSError as error:
         raise MachineError(f"cannot write the log {path}: {error.strerror}") from error
 

@@ -31,6 +31,7 @@ class Ending(Enum):
     DRAINED = (3, "the time of the job is nearly up")
     NO_SERVER = (3, "the KVS server is gone")
     NO_DISK = (3, "the status file cannot be written")
+    SIGHUP = (129, "the terminal was closed, or SIGHUP came")
     SIGINT = (130, "interrupted")
     SIGTERM = (143, "terminated")
 
@@ -135,7 +136,7 @@ class DrainCame(NamedTuple):
 
 
 class SignalCame(NamedTuple):
-    """SIGINT (once: finish what runs; again: stop it) or SIGTERM (stop it)."""
+    """SIGINT (once: finish what runs; again: stop it), SIGTERM or SIGHUP (stop it)."""
 
     ending: Ending
 

@@ -11,6 +11,7 @@ from disbatch import __version__
 from disbatch.core.errors import DisBatchError, MachineError, StatusFileError
 from disbatch.monitor.digest import how_ended
 from disbatch.options import HelpFormatter, Parser, count_from
+from disbatch.output import leave_with
 from disbatch.report.figures import make_report
 from disbatch.report.model import Report
 from disbatch.report.reader import BLOCK, StatusFiles
@@ -108,15 +109,11 @@ def _write_page(
 
 def program() -> NoReturn:
     """The command `disbatch-report`."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    leave_with(_main)
+
+
+def _main() -> int:
     try:
-        code = main(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
+        return main(sys.argv[1:])
     except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+        return 130

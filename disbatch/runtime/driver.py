@@ -4,18 +4,17 @@ Everything that decides is in `core.driver`.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import time
 from dataclasses import replace
-from threading import Thread
-from typing import Protocol
+from typing import Any
 
 from disbatch.core.driver import DriverCore
 from disbatch.core.driver_events import (
     ContextOpened,
+    DiskGivenUp,
     Dismiss,
     DrainCame,
     Effect,
@@ -51,6 +50,7 @@ from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.runtime.bus import down_key, to_value, up_key
+from disbatch.runtime.display import Display, View
 from disbatch.runtime.door import Door
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.feedcommand import FeedCommand
@@ -74,21 +74,11 @@ from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.steering import Steering
 from kvsstcp.values import Value
 
-_LOG_LEVELS: dict[Level, int] = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+ENDINGS = {int(signal.SIGHUP): Ending.SIGHUP, int(signal.SIGINT): Ending.SIGINT}
 NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
 SIGNAL_DOUBT_S = 0.2  # schedulers signal everything of a job within 20 ms
 BYE_S = 1.0  # for the last word of an engine that has ended
 CLOSE_S = 10.0  # for the last lines, once everything else is over
-
-
-class View(Protocol):
-    """What shows a run while it lasts."""
-
-    refresh_s: float
-
-    def update(self, snapshot: RunSnapshot) -> None: ...
-
-    def say(self, text: str, level: Level) -> None: ...
 
 
 class DriverShell:
@@ -116,7 +106,6 @@ class DriverShell:
         self._resume = resume
         self._kvs = kvs
         self._log = log
-        self._view = view
         self._files = files
         self._observers = observers
         self._retirement = retirement
@@ -134,8 +123,7 @@ class DriverShell:
             event = DrainCame(drain_before_s)
             self._job_end = JobEnd(os.environ, drain_before_s, lambda: self._happened(event), log.info)
         self._feeds = False  # before all engines are known, a list could end with nobody to run it
-        self._total: int | None = None
-        self._counting = False
+        self._display = Display(view, source, log)
         self._command: FeedCommand | None = None
         self._started = time.monotonic()
         self._over_at = 0.0
@@ -156,7 +144,9 @@ class DriverShell:
         self._recording = Recording(
             status_fd, self._files, self._resume, self._observers, self._happened, self._tell, self._fsync
         )
+        self._loop.set_exception_handler(self._callback_failed)
         on_end_signals(self._loop, self._signalled)
+        self._display.begin(self.snapshot)
         self._feeder = self._make_feeder(feed)
         self._launches = Launches(self._exited)
         self._inbox = Inbox(self._log, self._launches.signed_in, self._read_inbox)
@@ -181,13 +171,11 @@ class DriverShell:
             self._job_end.start()
         if self._command:
             self._command.start()
-        publisher = Publisher(self._kvs, self, self._looked)
+        publisher = Publisher(self._kvs, self, self._display.looked)
         publisher.start()
         self._rescue.begin(self._happened, self._launches.order)
-        showing = asyncio.create_task(self._show())
         ending = await self._finish_command(await self._ended())
-        showing.cancel()
-        self._view.update(self.snapshot())
+        self._display.end()
         self._feeder.stop()
         if self._job_end:
             self._job_end.stop()
@@ -270,8 +258,7 @@ class DriverShell:
         self._tell(text, "warning")
 
     def _tell(self, text: str, level: Level) -> None:
-        self._log.log(_LOG_LEVELS[level], text)
-        self._view.say(text, level)
+        self._display.tell(text, level)
 
     def order(self, kind: StopKind, name: str, *, hard: bool = False) -> Answer:
         """Ends an engine (by rank) or a context (by label), softly or hard; returns what became of it."""
@@ -279,13 +266,13 @@ class DriverShell:
 
     def snapshot(self) -> RunSnapshot:
         now = self._over_at or time.monotonic()  # to send a last mail is no part of the run
-        return self._core.snapshot(now - self._started, self._total)
+        return self._core.snapshot(now - self._started, self._display.total)
 
     def picture(self) -> RunSnapshot:
         """The same with all rows; for when somebody looks, and once a second at most."""
-        self._looked()
+        self._display.looked()
         now = Instant(self._over_at or time.monotonic(), time.time())
-        picture = self._core.picture(now, now.mono_s - self._started, self._total)
+        picture = self._core.picture(now, now.mono_s - self._started, self._display.total)
         return replace(picture, over=self._core.over)
 
     # -- events
@@ -293,8 +280,15 @@ class DriverShell:
     def _happened(self, *events: Event) -> None:
         """These came now, behind all messages that have come before."""
         now = Instant(time.monotonic(), time.time())
+        spoken: list[Effect] = []
         for effect in self._core.handle(now, *self._inbox.take(), *events):
-            self._carry_out(effect)
+            if isinstance(effect, Say | Note):
+                spoken.append(effect)
+            else:
+                self._attempt(effect)
+        # what acts comes first: nothing that is said may stand in its way
+        for effect in spoken:
+            self._attempt(effect)
         if self._core.wants and self._feeds:
             self._feeder.feed()
 
@@ -316,6 +310,24 @@ class DriverShell:
         if not self._core.over and not self._core.sessions.losses.starts_again(rank):
             code = self._launches.codes.get(rank, NOT_LAUNCHED)
             self._retirement.ended(self._core.fleet.engines[rank].node, code)
+
+    def _attempt(self, effect: Effect) -> None:
+        """Carry out one effect. Where that fails, the others are carried out all the same."""
+        try:
+            self._carry_out(effect)
+        except Exception as error:
+            self._log.exception("an effect could not be carried out: %s", type(effect).__name__)
+            if isinstance(effect, Record):
+                # its lines will never be written, so the run cannot get to its end
+                self._loop.call_soon(self._rows_lost, error)
+
+    def _rows_lost(self, error: Exception) -> None:
+        self._tell(f"results cannot be recorded: {error}; {self._files.log} has the details", "error")
+        self._happened(DiskGivenUp())
+
+    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught, in a callback of the loop: for the log, never for the terminal."""
+        self._log.error(context["message"], exc_info=context.get("exception"))
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Send):
@@ -345,14 +357,14 @@ class DriverShell:
             self._observers.happened(effect)
 
     def _signalled(self, signum: int) -> None:
-        ending = Ending.SIGINT if signum == signal.SIGINT else Ending.SIGTERM
+        ending = ENDINGS.get(signum, Ending.SIGTERM)
         if self._core.over:
             self._observers.hurry()
             if self._command:
                 self._command.kill()
         again = self._core.ending is not None
         self._happened(SignalCame(ending))
-        if again or ending is Ending.SIGTERM:
+        if again or ending is not Ending.SIGINT:
             self._recording.hurry()
 
     # -- the sink of the feeder
@@ -370,23 +382,4 @@ class DriverShell:
         self._happened(ListFailed(text))
 
     def note(self, text: str) -> None:
-        self._log.info(text)
-        self._view.say(text, "note")
-
-    # -- views
-
-    async def _show(self) -> None:
-        await asyncio.sleep(self._view.refresh_s)
-        self._looked()
-        while True:
-            self._view.update(self.snapshot())
-            await asyncio.sleep(self._view.refresh_s)
-
-    def _looked(self) -> None:
-        if isinstance(self._source, FileSource) and not self._counting:
-            self._counting = True
-            Thread(target=self._count, args=(self._source,), name="counter", daemon=True).start()
-
-    def _count(self, source: FileSource) -> None:
-        with contextlib.suppress(OSError):
-            self._total = source.count()
+        self._tell(text, "note")

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.messages import ORPHANED, Die, Down, Hello, Up
 from disbatch.core.phases import EngineConfig
+from disbatch.output import print_last
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.facts import RunFacts
@@ -56,6 +56,7 @@ from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import ConnectionFailed, KvsError
 from kvsstcp.values import Value
 
+LAST_WORDS_S = 1.0  # for a terminal that is stopped to take why this engine ends
 NOTE_S = 60.0  # a user need not be told more often that a node is short of something
 MERCY_S = 0.5  # for what got TERM with its task and is tidying up when the task's own bash is already gone
 LIFELINE_MARK = b"\0"  # behind the certificate, which is text
@@ -369,7 +370,7 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
         if start.certificate is None:
             # beside the driver, whose terminal this is; elsewhere, whoever launched us shows what we say
             words = "disBatch: error: " + words.replace("\n", "; ")
-        print(words, file=sys.stderr, flush=True)
+        print_last(2, [words], LAST_WORDS_S)
         return 3
     finally:
         used = os.times()

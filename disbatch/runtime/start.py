@@ -24,7 +24,8 @@ from disbatch.core.takeover import Inheritance
 from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.crashed import last_words, settle_crashed
 from disbatch.runtime.dbutil import how_to_join, write_script
-from disbatch.runtime.driver import DriverShell, View
+from disbatch.runtime.display import EarlyMessages, View
+from disbatch.runtime.driver import DriverShell
 from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
@@ -59,6 +60,7 @@ class RunResult:
     earlier: tuple[str, ...]  # status files that are still needed beside this run's own, to resume from
     failed: int  # tasks with a non-zero exit code, those of earlier runs that were skipped included
     files: RunFiles
+    log: logging.Logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class _Stage:
     page: Attached | None
     inheritance: Inheritance | None  # of the driver before this one, whose place it takes
     list_line: str  # for the info file
+    said: EarlyMessages
 
 
 def run(
@@ -82,34 +85,47 @@ def run(
 ) -> RunResult:
     """Runs the task list to its end. `maker` and `page` stay the caller's. Raises DisBatchError when it cannot begin."""
     os.environ.pop(PASSWORD_VARIABLE, None)  # the settings have it; it is no business of engines and tasks
+    said = EarlyMessages(view)
     server: ServerPlace = (
         OtherServer(settings.kvsserver) if settings.kvsserver else OwnServer(settings, maker)
     )
     source = open_source(settings)
     line = list_line(settings, source)
     before = find_predecessor(settings, line)
-    settle_crashed(settings.resume_from, settings.context, lambda text: view.say(text, "warning"))
+    settle_crashed(settings.resume_from, settings.context, said.warn)
     own = before.status if before else None
-    resume = open_resume(settings, source, lambda text: view.say(text, "note"), own)
+    resume = open_resume(settings, source, said.note, own)
     for warning in (*settings.allocation.warnings, *settings.warnings, server.warning):
         if warning:
-            view.say(warning, "warning")
+            said.warn(warning)
     if before:
         files, status_fd = before.claim(settings.logfile)
-        view.say(before.words(settings.losses.lease_s), "warning")
+        said.warn(before.words(settings.losses.lease_s))
     else:
         job_id = settings.job_id or make_job_id()
         files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
     if settings.reattach and not before:
-        view.say(f"--reattach: nothing to go on with, {os.path.abspath(files.prefix)} is a new run", "note")
+        said.note(f"--reattach: nothing to go on with, {os.path.abspath(files.prefix)} is a new run")
     if files.suffix and not before:
         taken = files.prefix.removesuffix(files.suffix)
-        view.say(f"{taken} is taken by an earlier run, this one is {files.prefix}", "note")
+        said.note(f"{taken} is taken by an earlier run, this one is {files.prefix}")
     if settings.status_header and not before:
         os.write(status_fd, HEADER + b"\n")
-    facts = RunFacts(
-        # the same for all drivers of one run: engines, and what they started, are found by it
-        did=before.crashed.did if before else os.urandom(8).hex(),
+    facts = _facts(settings, files, before.crashed.did if before else os.urandom(8).hex())
+    if not before:
+        write_script(facts)
+    inheritance = before.inheritance(resume) if before and resume else None
+    stage = _Stage(settings, server, source, resume, files, status_fd, facts, page, inheritance, line, said)
+    try:
+        return _run_staged(stage, view)
+    except KvsError as error:
+        raise MachineError(f"the KVS of the run does not work: {error}") from error
+
+
+def _facts(settings: RunSettings, files: RunFiles, did: str) -> RunFacts:
+    """`did` is the same for all drivers of one run: engines, and what they started, are found by it."""
+    return RunFacts(
+        did=did,
         job_id=files.job_id,
         task_name=settings.task_name,
         prefix=os.path.abspath(files.prefix),
@@ -119,14 +135,6 @@ def run(
         lease_s=settings.losses.lease_s,
         reattach=settings.reattach,
     )
-    if not before:
-        write_script(facts)
-    inheritance = before.inheritance(resume) if before and resume else None
-    stage = _Stage(settings, server, source, resume, files, status_fd, facts, page, inheritance, line)
-    try:
-        return _run_staged(stage, view)
-    except KvsError as error:
-        raise MachineError(f"the KVS of the run does not work: {error}") from error
 
 
 def _run_staged(stage: _Stage, view: View) -> RunResult:
@@ -167,7 +175,9 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     try:
         own = None
         if settings.startup_only:
-            view.say(how_to_join(stage.facts), "note")
+            how = how_to_join(stage.facts)
+            log.info(how)
+            view.say(how, "note")
         else:
             own = ContextOpened(settings.context.label, settings.context.task_limit)
         ending = asyncio.run(shell.run(stage.status_fd, own, engines, _orders(stage), feed))
@@ -188,6 +198,7 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
         resume.earlier if resume and not core.read_whole else (),
         core.failed,
         files,
+        log,
     )
 
 
@@ -201,10 +212,7 @@ def _begin_log(stage: _Stage) -> logging.Logger:
     settings, files = stage.settings, stage.files
     log = open_log(files.log, settings.loglevel, "driver")
     log.info(first_words(files.job_id, settings.task_name, files.status))
-    notes = stage.resume.notes if stage.resume else ()
-    for text in (*notes, *settings.allocation.warnings, *settings.warnings, stage.server.warning):
-        if text:
-            log.info(text)
+    stage.said.write_to(log)
     return log
 
 

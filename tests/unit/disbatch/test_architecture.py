@@ -31,7 +31,7 @@ ARROWS = {
         "disbatch.report",
     },
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
-    "disbatch.monitor": {"disbatch.core", "kvsstcp"},
+    "disbatch.monitor": {"disbatch", "disbatch.core", "kvsstcp"},
     "disbatch.monitor.__main__": {"disbatch.ctl"},
     "disbatch.report": {"disbatch", "disbatch.monitor", "disbatch.core"},
     "disbatch.web": {"disbatch", "disbatch.web.picture", "disbatch.runtime", "disbatch.core"},

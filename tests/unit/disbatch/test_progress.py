@@ -3,7 +3,7 @@
 import pytest
 
 from disbatch.core.snapshot import RunSnapshot
-from disbatch.monitor.progress import Pace, PlainView, QuietView, choose_view, clock, plain_line, seconds_left
+from disbatch.monitor.progress import Pace, clock, plain_line, seconds_left
 
 
 def snapshot(
@@ -68,24 +68,3 @@ def test_the_plain_line_has_all_figures() -> None:
     ):
         assert part in text
     assert "\n" not in text
-
-
-def test_one_plain_line_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
-    view = PlainView()
-    for half_second in range(2 * 95 + 1):
-        view.update(snapshot(half_second / 2, half_second))
-    captured = capsys.readouterr()
-    assert captured.out == "" and 3 <= len(captured.err.splitlines()) <= 4
-
-
-def test_a_short_run_shows_no_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
-    view = PlainView()
-    view.update(snapshot(0.0))
-    view.update(snapshot(5.0, 100))
-    view.close()
-    assert capsys.readouterr() == ("", "")
-
-
-def test_where_standard_error_is_no_terminal_the_view_is_plain() -> None:
-    assert isinstance(choose_view(quiet=False), PlainView)
-    assert isinstance(choose_view(quiet=True), QuietView)
