@@ -26,6 +26,8 @@ class Ending(Enum):
     CHECK = (1, "a BARRIER CHECK found failed tasks")
     FAIL_FAST = (1, "a task failed, and --fail-fast was given")
     BAD_LIST = (2, "the task list has an error")
+    LIST_CHANGED = (3, "the task file changed while it was read")
+    LIST_UNREADABLE = (3, "the task list cannot be read any more")
     NO_ENGINE = (3, "no engine is left")
     FEEDER = (3, "the program that feeds tasks failed")
     DRAINED = (3, "the time of the job is nearly up")
@@ -117,6 +119,7 @@ class ListFailed(NamedTuple):
     """The task list cannot be read on: `text` names source, line and reason."""
 
     text: str
+    ending: Ending = Ending.BAD_LIST
 
 
 class Written(NamedTuple):

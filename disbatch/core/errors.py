@@ -24,6 +24,16 @@ class TaskFileError(DisBatchError):
         self.line_no = line_no
 
 
+class ListChangedError(DisBatchError):
+    """The user has to act: the task list is not what it was when it was checked. `what` tells the difference."""
+
+    def __init__(self, source: str, what: str) -> None:
+        super().__init__(
+            f"{source} changed while it was read: {what}. Nothing that was read after that is run. Restore the list "
+            "before you resume; to change a list during a run, replace it by rename (mv NEW OLD)"
+        )
+
+
 class StatusFileError(DisBatchError):
     """The user has to act: a status file that cannot be read, or does not belong to this task list."""
 

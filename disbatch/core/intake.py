@@ -22,7 +22,14 @@ Judge = Callable[[Task], tuple[Verdict, Place | None]]
 LOOKAHEAD = (
     64  # tasks read ahead of demand: enough for a batch to go out at once, nothing beside a list of millions
 )
-HOPELESS = (Ending.BAD_LIST, Ending.NO_SERVER, Ending.NO_DISK)  # nothing more can be read, or written
+# nothing more can be read, or written
+HOPELESS = (
+    Ending.BAD_LIST,
+    Ending.LIST_CHANGED,
+    Ending.LIST_UNREADABLE,
+    Ending.NO_SERVER,
+    Ending.NO_DISK,
+)
 
 
 class Intake:
@@ -110,7 +117,7 @@ class Intake:
 
     def failed(self, now: Instant, event: ListFailed) -> None:
         self._outbox.say(event.text, level="error")
-        self._end(Ending.BAD_LIST, "finish")
+        self._end(event.ending, "finish")
 
     def written(self, now: Instant, event: Written) -> None:
         engine = self._recorder.written(event.batch)

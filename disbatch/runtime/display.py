@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Protocol
 
 from disbatch.core.driver_events import Level
+from disbatch.core.errors import DisBatchError
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.runtime.signals import on_terminal_stop
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
@@ -94,7 +95,8 @@ class Display:
             Thread(target=self._count, args=(self._source,), name="counter", daemon=True).start()
 
     def _count(self, source: FileSource) -> None:
-        with contextlib.suppress(OSError):
+        # whoever feeds the tasks finds the error as well, and says so
+        with contextlib.suppress(DisBatchError):
             self.total = source.count()
 
     async def _show(self) -> None:

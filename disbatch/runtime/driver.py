@@ -378,8 +378,8 @@ class DriverShell:
     def end(self, failure: str) -> None:
         self._happened(ListEnded(failure))
 
-    def fail(self, text: str) -> None:
-        self._happened(ListFailed(text))
+    def fail(self, text: str, ending: Ending) -> None:
+        self._happened(ListFailed(text, ending))
 
     def note(self, text: str) -> None:
         self._tell(text, "note")

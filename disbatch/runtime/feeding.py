@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from disbatch.core.errors import DisBatchError
+from disbatch.core.driver_events import Ending
+from disbatch.core.errors import DisBatchError, ListChangedError, MachineError
 from disbatch.core.model import Item
 from disbatch.runtime.kvs import Kvs
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
@@ -28,8 +29,8 @@ class Sink(Protocol):
     def end(self, failure: str) -> None:
         """No more will come; `failure` says why that is too early, or is empty."""
 
-    def fail(self, text: str) -> None:
-        """The list has an error: nothing more is to be started."""
+    def fail(self, text: str, ending: Ending) -> None:
+        """The list has an error, or cannot be read on: nothing more is to be started. `ending` says which of these."""
 
     def note(self, text: str) -> None: ...
 
@@ -58,8 +59,7 @@ class Feeder(ABC):
             while notes:
                 self.sink.note(notes.pop(0))
         except DisBatchError as error:
-            self.stop()
-            self.sink.fail(str(error))
+            self._fail(error)
         finally:
             self._feeding = False
 
@@ -74,9 +74,19 @@ class Feeder(ABC):
         self.stop()
         self.sink.end(failure)
 
+    def _fail(self, error: DisBatchError) -> None:
+        self.stop()
+        endings = {ListChangedError: Ending.LIST_CHANGED, MachineError: Ending.LIST_UNREADABLE}
+        self.sink.fail(str(error), endings.get(type(error), Ending.BAD_LIST))
+
 
 class FileFeeder(Feeder):
-    """A long stretch (of skipped tasks, say) is given in pieces, so that others get their turn."""
+    """A long stretch (of skipped tasks, say) is given in pieces, so that others get their turn.
+
+    A file that has changed since it was checked is noticed before anything of it is given.
+    """
+
+    _source: FileSource
 
     def __init__(self, source: FileSource, sink: Sink) -> None:
         super().__init__(source, sink)
@@ -86,6 +96,7 @@ class FileFeeder(Feeder):
         done = 0
         while (wants := self.sink.wants()) and done < ITEMS_A_TURN:
             items = list(islice(self._items, wants))
+            self._source.verify()
             if not items:
                 self._end()
                 return
@@ -136,9 +147,8 @@ class StreamFeeder(Feeder):
             return
         try:
             self._source.read()
-        except (DisBatchError, OSError) as error:
-            self.stop()
-            self.sink.fail(str(error))
+        except DisBatchError as error:
+            self._fail(error)
             return
         if self._source.full or self._source.ended:
             self._stop_reading()

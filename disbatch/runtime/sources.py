@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from disbatch.core.errors import TaskFileError, UsageError
+from disbatch.core.errors import MachineError, TaskFileError, UsageError
 from disbatch.core.model import Item
 from disbatch.core.scan import DirectiveCheck, count_tasks
 from disbatch.core.taskfile import TaskStream
+from disbatch.runtime.listfile import ListFile
 from disbatch.runtime.settings import LINE_LIMIT
 
 BOM = b"\xef\xbb\xbf"
 CHUNK = 1 << 20
+BLOCKS_A_CHUNK = 4  # a file is read in smaller blocks: the first task waits for the lines of one of them
 STREAM_BUFFER_LINES = 10_000  # read ahead from a pipe; what writes to it waits beyond that
 
 
@@ -60,14 +62,21 @@ class Cleaner:
 
 
 class FileSource:
-    """The items of a regular file. `check` first; it costs a look at each directive, not at each line."""
+    """The items of a regular file. `check` first; it costs a look at each directive, not at each line.
+
+    Whatever reads the file raises ListChangedError if it has changed since it was opened (`runtime.listfile`), and MachineError
+    if it cannot be read.
+    """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.name = name
         self.cleaner = Cleaner()
         self.stream = TaskStream(name)  # of the last reading
-        self._fd = file.fileno()
-        self._file = file  # keeps the descriptor open
+        self._file = ListFile(file, name, CHUNK // BLOCKS_A_CHUNK)
+
+    def verify(self) -> None:
+        """Before items are handed out: raise if the file has changed since it was opened."""
+        self._file.verify()
 
     def check(self) -> None:
         """Raises TaskFileError for the first bad line of the file."""
@@ -87,7 +96,7 @@ class FileSource:
     def fingerprint(self) -> str:
         """The same for the same contents, and for no others."""
         found = hashlib.blake2b(digest_size=16)
-        for data in _blocks(self._fd):
+        for data in self._contents():
             found.update(data)
         return found.hexdigest()
 
@@ -96,13 +105,19 @@ class FileSource:
         self.cleaner = Cleaner()
         self.stream = stream = TaskStream(self.name, self.cleaner.notes)
         clean = self.cleaner.clean
-        for line in _lines(self._fd, stream):
+        for line in _lines(self._file, stream):
             yield from stream.feed(clean(line))
+
+    def _contents(self) -> Iterator[bytes]:
+        """The blocks of the file, without a byte-order mark."""
+        blocks = self._file.blocks()
+        yield next(blocks, b"").removeprefix(BOM)
+        yield from blocks
 
     def _chunks(self) -> Iterator[bytes]:
         """The file in pieces of whole lines; the first without its byte-order mark."""
         rest = b""
-        for data in _blocks(self._fd):
+        for data in self._contents():
             cut = data.rfind(b"\n") + 1
             if cut:
                 yield rest + data[:cut]
@@ -115,19 +130,10 @@ class FileSource:
             yield rest
 
 
-def _blocks(fd: int) -> Iterator[bytes]:
-    """The contents of a regular file, by positioned reads: its offset may be shared with other readers."""
-    offset = 0
-    while data := os.pread(fd, CHUNK, offset):
-        yield data if offset else data.removeprefix(BOM)
-        offset += len(data)
-
-
-def _lines(fd: int, stream: TaskStream) -> Iterator[bytes]:
-    """The lines of a regular file, without their \\n."""
-    offset, rest = 0, b""
-    while data := os.pread(fd, CHUNK >> 2, offset):
-        offset += len(data)
+def _lines(file: ListFile, stream: TaskStream) -> Iterator[bytes]:
+    """The lines of a regular file, without their \\n. One without a \\n is the last: it is taken when the end was seen."""
+    rest = b""
+    for data in file.blocks():
         lines = (rest + data).split(b"\n")  # splitlines would also cut at a carriage return inside a command
         rest = lines.pop()
         yield from lines
@@ -202,8 +208,12 @@ class StreamSource(PushedSource):
         return len(self._lines) >= STREAM_BUFFER_LINES
 
     def read(self) -> None:
-        """One read of what is there; blocks when nothing is, so only after the loop has said so."""
-        data = os.read(self.fileno(), CHUNK >> 4)
+        """One read of what is there; blocks when nothing is, so only after the loop has said so. Raises TaskFileError for a
+        line that is too long, MachineError when it cannot be read."""
+        try:
+            data = os.read(self.fileno(), CHUNK >> 4)
+        except OSError as error:
+            raise MachineError(f"cannot read the tasks from {self.name} any more: {error.strerror}") from None
         if not data:
             self.ended = True
             if self._rest:
