@@ -25,6 +25,7 @@ from disbatch.core.driver_events import (
     ListEnded,
     ListFailed,
     Over,
+    RowsLost,
     ServerLost,
     SignalCame,
     Sweep,
@@ -115,14 +116,13 @@ class DriverCore:
     @property
     def left(self) -> bool:
         """Whether tasks of the list have no final line: read ones, or such as were never read."""
-        return (
-            self._recorder.lost or self.ledger.unfinished > 0 or self._intake.waiting or not self.list_ended
-        )
+        return self.ledger.unfinished > 0 or not self.read_whole
 
     @property
     def read_whole(self) -> bool:
         """Whether every task of the list was read, so that what earlier runs did of it is in this one's file too."""
-        return self.list_ended and not self._intake.waiting and not self._recorder.lost
+        missing = self._recorder.lost or self._recorder.incomplete
+        return self.list_ended and not self._intake.waiting and not missing
 
     @property
     def failed(self) -> int:
@@ -178,6 +178,14 @@ class DriverCore:
     def _disk_given_up(self, now: Instant, event: DiskGivenUp) -> None:
         self._dispatcher.owe(*self._recorder.give_up())
         self._end(Ending.NO_DISK, "kill")
+
+    def _rows_lost(self, now: Instant, event: RowsLost) -> None:
+        """The run goes on, as every other task gets its line, but must not end as if all was well."""
+        self._outbox.say(event.text, level="error")
+        self._recorder.incomplete = True
+        self._intake.complete_as = Ending.ROWS_LOST
+        if self.ending is Ending.COMPLETE:
+            self.ending = Ending.ROWS_LOST
 
     def _signal(self, now: Instant, event: SignalCame) -> None:
         if self._stop in ("kill", "abort"):
@@ -290,6 +298,7 @@ class DriverCore:
 _HANDLERS: dict[type, Callable[..., None]] = {
     ServerLost: DriverCore._server_lost,
     DiskGivenUp: DriverCore._disk_given_up,
+    RowsLost: DriverCore._rows_lost,
     SignalCame: DriverCore._signal,
     DrainCame: DriverCore._drain,
 }

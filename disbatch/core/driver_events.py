@@ -33,6 +33,7 @@ class Ending(Enum):
     DRAINED = (3, "the time of the job is nearly up")
     NO_SERVER = (3, "the KVS server is gone")
     NO_DISK = (3, "the status file cannot be written")
+    ROWS_LOST = (3, "lines of the status file are lost")
     SIGHUP = (129, "the terminal was closed, or SIGHUP came")
     SIGINT = (130, "interrupted")
     SIGTERM = (143, "terminated")
@@ -132,6 +133,12 @@ class DiskGivenUp(NamedTuple):
     """The status file could not be written while the run had to stop."""
 
 
+class RowsLost(NamedTuple):
+    """Lines that were in the status file are there no longer, and cannot be written again. `text` is for the user."""
+
+    text: str
+
+
 class DrainCame(NamedTuple):
     """The job that the driver runs in ends in less than so many seconds: what runs may finish, nothing is started."""
 
@@ -159,6 +166,7 @@ Event = (
     | ServerLost
     | Written
     | DiskGivenUp
+    | RowsLost
     | SignalCame
     | DrainCame
 )

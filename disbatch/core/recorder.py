@@ -22,6 +22,7 @@ class Recorder:
         self._charges: list[str] = []
         self._usage: list[str] | None = [] if usage else None
         self.lost = False  # some records are nowhere: the disk was given up
+        self.incomplete = False  # some records were written, and are lost
         self.most = MOST_WAITING
         self.waiting = 0  # rows on their way to the disk
         self.freeing = 0  # of these, such as hold up the next tasks of an engine

@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from disbatch.core.errors import MachineError
-from disbatch.runtime.appendfile import AppendFile
+from disbatch.runtime.appendfile import AppendFile, FileChange
+
+KEPT_BYTES = 1 << 20  # some 70,000 lines
 
 
 class ChargesFile:
-    """Made with the first lines. Belongs to the thread that writes the status file; another one may `sync`."""
+    """Made with the first lines. Belongs to the thread that writes the status file; another one may `sync`. `changed` is told
+    what other programs have done to it (`appendfile`)."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, changed: Callable[[FileChange], None] = lambda change: None) -> None:
         self._path = path
+        self._changed = changed
         self._file: AppendFile | None = None
 
     def append(self, data: bytes) -> None:
@@ -38,7 +42,7 @@ class ChargesFile:
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 os.write(descriptor, b"\n")  # what the death of the driver before has torn stays by itself
-            return AppendFile(descriptor, self._path)
+            return AppendFile(descriptor, self._path, self._changed, KEPT_BYTES)
         except BaseException:
             os.close(descriptor)
             raise

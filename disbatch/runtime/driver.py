@@ -180,6 +180,8 @@ class DriverShell:
         if self._job_end:
             self._job_end.stop()
         self._recording.close(CLOSE_S)
+        if ending is Ending.COMPLETE:  # unless lines of the status file are missing after all
+            ending = self._core.ending or ending
         await self._retirement.finish(RETIRE_END_S)
         await self._rescue.close()
         await self._launches.finish()

@@ -5,14 +5,16 @@ Also what is done when they cannot be written.
 
 import asyncio
 import contextlib
+import queue
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, Written
+from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, RowsLost, Written
 from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, format_record, parse_record
-from disbatch.runtime.appendfile import AppendFile
+from disbatch.runtime.appendfile import AppendFile, FileChange
 from disbatch.runtime.charges import ChargesFile
+from disbatch.runtime.filechanges import FileChanges
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.observers import Observers
 from disbatch.runtime.results import ResultPublisher
@@ -49,14 +51,19 @@ class Recording:
         self._fails = False
         self._in_a_hurry = False
         self._loop = asyncio.get_running_loop()
-        self._charges = ChargesFile(files.limits)
+        self._changes = FileChanges(files.status, lambda text: happened(RowsLost(text)), tell)
+        self._changed = queue.SimpleQueue[FileChange]()  # what the thread has seen
         self._writer = StatusWriter(
-            AppendFile(status_fd, files.status),
+            AppendFile(status_fd, files.status, self._saw_change),
             lambda batches: self._from_thread(self._wrote, batches),
             lambda reason: self._from_thread(self._trouble, reason),
-            UsageFile(files.usage, lambda reason: self._from_thread(self._usage_trouble, reason)),
+            UsageFile(
+                files.usage,
+                lambda reason: self._from_thread(self._usage_trouble, reason),
+                self._saw_change,
+            ),
             fsync,
-            self._charges,
+            ChargesFile(files.limits, self._saw_change),
         )
 
     def record(self, effect: Record) -> None:
@@ -80,8 +87,11 @@ class Recording:
             self._give_up()
 
     def close(self, seconds: float) -> None:
-        """Writes what is left, for so long at most."""
+        """Writes what is left, for so long at most. The core is told when that did not do, or when lines are lost."""
         self._writer.close(seconds)
+        self._tell_changes()
+        if not self._writer.complete:
+            self._happened(DiskGivenUp())
 
     def _skipped(self, place: Place) -> bytes:
         assert self._resume is not None
@@ -97,6 +107,15 @@ class Recording:
     def _from_thread(self, function: Callable[[T], None], argument: T) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
             self._loop.call_soon_threadsafe(function, argument)
+
+    def _saw_change(self, change: FileChange) -> None:
+        self._changed.put(change)
+        self._from_thread(lambda _: self._tell_changes(), None)
+
+    def _tell_changes(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._changes.happened(self._changed.get_nowait())
 
     def _wrote(self, batches: list[int]) -> None:
         for batch in batches:

@@ -3,7 +3,7 @@
 A second thread syncs: on a busy disk that takes a second, and results must not wait for it.
 
 Lines of a batch are appended whole (`appendfile`). A write that fails (disk full, quota, a folder that is gone) is tried again
-until it succeeds or the run gives up.
+until it succeeds or the run gives up. At the end it is looked whether all lines are still there.
 """
 
 import contextlib
@@ -62,6 +62,7 @@ class StatusWriter:
         self._give_up = threading.Event()
         self._failing = ""
         self._dirty = False  # written since the last sync
+        self.complete = False  # at the end all lines were seen to be in the file
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status writer", daemon=True)
         self._thread.start()
@@ -101,6 +102,8 @@ class StatusWriter:
                     self._written(batches)
                 if beside and self._beside:
                     self._beside.append(beside)
+            # what is acknowledged is in no other place: it has to be there when the run says how it ended
+            self.complete = self._try(lambda: self._file.settle(all_kept=True))
             self._sync()
         finally:
             if self._beside:
@@ -127,9 +130,13 @@ class StatusWriter:
         return [batch for batch, _, _, _ in found], lines, beside, before, entry is None
 
     def _write(self, append: Callable[[bytes], None], data: bytes) -> bool:
+        return self._try(lambda: append(data))
+
+    def _try(self, what: Callable[[], None]) -> bool:
+        """Does it as often as it takes. False when the run has given up before."""
         while True:
             try:
-                append(data)
+                what()
                 if self._failing:
                     self._failing = ""
                     self._trouble("")

@@ -1,20 +1,28 @@
 """PREFIX_usage.txt, written by the thread that writes the status file, after it. The run never waits for it."""
 
-import contextlib
 import os
 from collections.abc import Callable
 
 from disbatch.core.usage import HEADER
+from disbatch.runtime.appendfile import AppendFile, FileChange
+
+KEPT_BYTES = 1 << 20  # some 15,000 lines: it is less precious than the status file
 
 
 class UsageFile:
-    """Created with the first lines. `trouble(text)` is called once, when it cannot be written; it is left alone then."""
+    """Created with the first lines. `trouble(text)` is called once, when it cannot be written; it is left alone then.
+    `changed` is told what other programs have done to it (`appendfile`)."""
 
-    def __init__(self, path: str, trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        trouble: Callable[[str], None],
+        changed: Callable[[FileChange], None] = lambda change: None,
+    ) -> None:
         self._path = path
         self._trouble = trouble
-        self._fd = -1
-        self._size = 0
+        self._changed = changed
+        self._file: AppendFile | None = None
         self._failed = False
 
     def append(self, data: bytes) -> None:
@@ -22,23 +30,26 @@ class UsageFile:
         if self._failed:
             return
         try:
-            if self._fd < 0:
+            if self._file is None:
                 # the prefix is the run's: a file that is there already is of the driver before this one
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                self._size = os.fstat(self._fd).st_size
-                data = data if self._size else HEADER + data
-            done = 0
-            while done < len(data):
-                done += os.write(self._fd, memoryview(data)[done:])
-            self._size += done
+                fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._file = AppendFile(fd, self._path, self._changed, KEPT_BYTES)
+                data = data if os.fstat(fd).st_size else HEADER + data
+            self._file.append(data)
         except OSError as error:
-            self._failed = True
-            if self._fd >= 0:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, self._size)
-            self._trouble(error.strerror or str(error))
+            self._fail(error)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._file is None:
+            return
+        try:
+            if not self._failed:
+                self._file.settle(all_kept=True)
+        except OSError as error:
+            self._fail(error)
+        os.close(self._file.fd)
+        self._file = None
+
+    def _fail(self, error: OSError) -> None:
+        self._failed = True
+        self._trouble(error.strerror or str(error))
