@@ -14,6 +14,7 @@ from kvsstcp.auth import make_certificate, make_token
 from kvsstcp.cli_output import TerminalLog, say_error
 from kvsstcp.errors import KvsError, MachineError
 from kvsstcp.infofile import Address, Info, format_address, write_info
+from kvsstcp.ownfile import write_named
 from kvsstcp.server import Server
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
@@ -167,7 +168,7 @@ def _shown_address(host: str, sock: socket.socket) -> Address:
 
 def _write_address(path: str, address: Address) -> None:
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with write_named(path) as file:
             file.write(format_address(address) + "\n")
     except OSError as error:
         raise MachineError(f"cannot write {path}: {error.strerror}") from error

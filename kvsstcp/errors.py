@@ -57,6 +57,11 @@ class MachineError(KvsError):
     """The network, the host or the file system failed."""
 
 
+class UntrustedFile(MachineError, PermissionError):
+    """A file that somebody else may have written, or that is not what its name says. `strerror` is the reason, with the
+    owner and what to do."""
+
+
 class ConnectionFailed(MachineError, ConnectionError):
     """No server could be reached at any of the addresses; the message names each with its reason."""
 

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kvsstcp.errors import MachineError, UsageError
+from kvsstcp.ownfile import check_replaceable, create_file, remove_own
+from kvsstcp.trustedfile import open_trusted
 
 Address = tuple[str, int]
 
@@ -109,13 +111,19 @@ def parse_info(text: str, name: str = "info file") -> Info:
 
 
 def read_info(path: str | os.PathLike[str]) -> Info:
-    """Raises UsageError for a damaged file, MachineError for one that cannot be read."""
+    """Raises UsageError for a damaged file, MachineError for one that cannot be read, or is not to be believed."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(_LARGEST_BYTES)
+        text = read_private(path)
     except OSError as error:
         raise MachineError(f"cannot read the info file {os.fspath(path)}: {error.strerror}") from error
     return parse_info(text, os.fspath(path))
+
+
+def read_private(path: str | os.PathLike[str]) -> str:
+    """The text of a file that only its owner, this user or root, can write. Raises OSError."""
+    descriptor = open_trusted(path, private=True)
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        return file.read(_LARGEST_BYTES)
 
 
 def write_info(path: str | os.PathLike[str], info: Info, more: tuple[str, ...] = ()) -> None:
@@ -129,8 +137,9 @@ def write_private(path: str | os.PathLike[str], text: str, mode: int = 0o600) ->
     folder, name = os.path.split(target)
     half = os.path.join(folder, f".{name}.{os.getpid()}.new")
     try:
-        _remove(half)
-        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        check_replaceable(target)
+        remove_own(half)
+        descriptor = create_file(half, mode)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -17,7 +17,16 @@ from disbatch.core.model import NodeSpec
 if TYPE_CHECKING:
     from fractions import Fraction
 
+_NOT_IN_NAMES = frozenset("'`\"\\$;&<>|(){},/")
 NAMED = 3  # nodes in one warning
+
+
+def is_node_name(name: str) -> bool:
+    """Whether ssh or srun can be given this name. It must not be taken for an option, and neither by a shell (the user's
+    ProxyCommand may have it) nor in a list of names for more than one name."""
+    user, at, host = name.rpartition("@")
+    bad = any(not c.isprintable() or c.isspace() or c in _NOT_IN_NAMES for c in name)
+    return bool(host) and not (bad or name.startswith("-") or host.startswith("-") or (at and not user))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,10 @@ def allocate(
     cut: dict[tuple[int, int], list[str]] = {}  # by cores and tasks that fit: names of nodes where -t is more
     told = max(1, int(cores_per_task))
     for share in shares:
+        if not is_node_name(share.name):
+            raise UsageError(
+                f"{share.name!r} cannot be the name of a node; see what the scheduler says, or the list of hosts"
+            )
         fitting = int(share.cores // cores_per_task)
         if fitting == 0:
             without.append(

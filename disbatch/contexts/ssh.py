@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
+from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate, is_node_name
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
 
@@ -29,7 +29,7 @@ def _parse_item(item: str, where: str) -> tuple[str, int]:
     host, colon, digits = item.rpartition(":")
     if not colon:
         raise UsageError(f"{where}: {item!r} has no count of cores; write HOST:COUNT, as in localhost:4")
-    if not host or any(c.isspace() for c in host) or host.startswith("-"):
+    if not is_node_name(host):
         raise UsageError(
             f"{where}: {item!r} has no host name that can be used; write HOST:COUNT, as in localhost:4"
         )
@@ -41,10 +41,11 @@ def _parse_item(item: str, where: str) -> tuple[str, int]:
 def launch_argv(host: str, folder: str, engine: Sequence[str]) -> tuple[str, ...]:
     """The command that runs `engine` in a folder of a host, by plain OpenSSH with the user's own configuration.
 
-    BatchMode: nobody is there to type a password, and a question would hang instead of failing.
+    BatchMode: nobody is there to type a password, and a question would hang instead of failing. After `--` nothing is taken
+    for an option, whatever the host is called.
     """
     command = f"cd {shlex.quote(folder)} && exec {shlex.join(engine)}"
-    return ("ssh", "-o", "BatchMode=yes", "-T", host, command)
+    return ("ssh", "-o", "BatchMode=yes", "-T", "--", host, command)
 
 
 class Ssh(Scheduler):

@@ -29,7 +29,7 @@ def load_info(path: str) -> Info:
     try:
         return read_info(path)
     except KvsError as error:
-        if not os.path.exists(path):
+        if not os.path.lexists(path):
             raise RunOverError(f"the run is over: {path} is gone") from None
         raise MachineError(str(error)) from None
 

@@ -17,6 +17,7 @@ from disbatch.report.model import Report
 from disbatch.report.reader import BLOCK, StatusFiles
 from disbatch.report.times import RunTimes
 from disbatch.report.usage import UsageTable, read_usage, usage_path
+from kvsstcp.ownfile import check_replaceable, create_file
 
 TOP = 10  # rows of the lists of longest tasks, failures, leaks: what fits on a page
 
@@ -97,12 +98,15 @@ def _write_page(
 
     text = page(report, times, files.rows, usages, files.record)
     part = f"{path}.{os.getpid()}.part"
+    made = False
     try:
-        with open(part, "x", encoding="utf-8", errors="replace") as file:
+        check_replaceable(path)
+        with os.fdopen(create_file(part), "w", encoding="utf-8", errors="replace") as file:
+            made = True
             file.write(text)
         os.replace(part, path)
     except OSError as error:
-        if os.path.exists(part):
+        if made:
             os.unlink(part)
         raise MachineError(f"cannot write the page {path}: {error.strerror}") from None
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from disbatch.runtime.keptlines import TAIL, KeptLines
+from kvsstcp.ownfile import open_to_append
 
 REOPEN = (errno.ESTALE, errno.EROFS, errno.EIO)  # a descriptor may stay so when its file can be written again
 CHUNK = 1 << 20
@@ -153,7 +154,7 @@ class AppendFile:
 
     def _come_back(self) -> None:
         """Opens what is there under the name, or makes it, and completes it."""
-        fresh = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fresh = open_to_append(self._path, os.O_RDWR)
         try:
             place = self._place_of(fresh)
             if place != self._place:

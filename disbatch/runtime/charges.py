@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 
 from disbatch.core.errors import MachineError
 from disbatch.runtime.appendfile import AppendFile, FileChange
+from kvsstcp.ownfile import open_to_append
+from kvsstcp.trustedfile import open_trusted
 
 KEPT_BYTES = 1 << 20  # some 70,000 lines
 
@@ -37,7 +39,7 @@ class ChargesFile:
             os.fsync(self._file.fd)
 
     def _open(self) -> AppendFile:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_to_append(self._path, os.O_RDWR)
         try:
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -52,7 +54,7 @@ def read_charges(path: str, has_line: Callable[[int], bool], last_task_id: int) 
     """How many tasks with a status line each context (by id) has run. `last_task_id` is the largest that has one. Raises
     MachineError."""
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(open_trusted(path), "rb") as file:
             return count_charges(file, has_line, last_task_id)
     except FileNotFoundError:
         return Counter()

@@ -11,7 +11,7 @@ from disbatch.core.joining import Answer, Order, StopKind, decode_joining, encod
 from disbatch.runtime.bus import JSON, join_key
 from disbatch.runtime.facts import RunFacts, run_key
 from kvsstcp.aclient import AsyncClient
-from kvsstcp.errors import KvsError
+from kvsstcp.errors import KvsError, UntrustedFile
 from kvsstcp.infofile import Info, read_info
 from kvsstcp.values import Value
 
@@ -44,7 +44,11 @@ def find_run(prefix: str) -> Info:
     try:
         return read_info(path)
     except KvsError as error:
-        raise MachineError(f"{error}; only the user who started the run can read it") from None
+        whose = isinstance(error.__cause__, PermissionError) and not isinstance(
+            error.__cause__, UntrustedFile
+        )
+        hint = "; only the user who started the run can read it" if whose else ""
+        raise MachineError(f"{error}{hint}") from None
 
 
 async def connect(prefix: str, seconds: float = CONNECT_S) -> AsyncClient:

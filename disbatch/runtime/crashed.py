@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from disbatch.contexts.base import is_node_name
 from disbatch.contexts.slurm import restarts
 from disbatch.core.errors import UsageError
 from disbatch.core.lease import heartbeat_s, margin_s
@@ -22,9 +23,9 @@ from disbatch.core.model import NodeSpec
 from disbatch.runtime.contextsettings import ContextSettings
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.remote import program_root
-from disbatch.runtime.sweep import sweep, sweep_argv
+from disbatch.runtime.sweep import is_run_session, sweep, sweep_argv
 from kvsstcp.errors import KvsError
-from kvsstcp.infofile import read_info
+from kvsstcp.infofile import read_info, read_private
 
 STATUS, INFO = "_status.txt", "_kvsinfo.txt"
 LOCAL = "local"  # in place of a scheduler's name: the engine was forked by the driver
@@ -163,27 +164,49 @@ class Crashed:
 
 
 def look(prefix: str) -> Crashed | None:
-    """What the info file of a run says of its driver; None when there is none, or it says nothing."""
+    """What the info file of a run says of its driver; None when there is none, or it says nothing. Raises UsageError when it
+    is not to be believed: what it says has processes killed, and commands run on other hosts."""
     words: dict[str, list[str]] = {}
     nodes, folder = [], ""
     try:
-        with open(prefix + INFO, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                word, *rest = line.split()[:4] or [""]
-                if word == "node" and len(rest) == 2:
-                    nodes.append((rest[0], rest[1]))
-                elif word == "folder":
-                    folder = json.loads(line.partition(" ")[2])
-                words.setdefault(word, rest)
+        for line in _info_text(prefix + INFO).split("\n"):
+            word, *rest = line.split()[:4] or [""]
+            if word == "node" and len(rest) == 2:
+                nodes.append((rest[0], rest[1]))
+            elif word == "folder":
+                folder = json.loads(line.partition(" ")[2])
+            words.setdefault(word, rest)
         host, pid, started = words["driver"]
         (did,), (lease,) = words["session"], words["lease"]
+        _check_words(prefix + INFO, did, nodes)
         run = " ".join(words["run"])
         waits, (fingerprint,) = "reattach" in words, words.get("list", [""])
         return Crashed(
             prefix, host, int(pid), started, did, float(lease), tuple(nodes), run, waits, fingerprint, folder
         )
-    except (OSError, KeyError, ValueError):
+    except (KeyError, ValueError):
         return None
+
+
+def _info_text(path: str) -> str:
+    """Empty when there is no such file. Raises UsageError."""
+    try:
+        return read_private(path)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise UsageError(
+            f"{path} says whether the run has ended, and cannot be read: {error.strerror}. A copy of the status file "
+            "in a folder of your own can be resumed without it"
+        ) from None
+
+
+def _check_words(path: str, did: str, nodes: list[tuple[str, str]]) -> None:
+    """Raises UsageError for a session or a node that no driver has written."""
+    wrong = [name for _, name in nodes if not is_node_name(name)]
+    if not is_run_session(did) or wrong:
+        what = f"the node {wrong[0]!r}" if wrong else f"the session {did!r}"
+        raise UsageError(f"{path} is damaged: no driver writes {what}; remove it if its run is over")
 
 
 def _folder_line() -> str:

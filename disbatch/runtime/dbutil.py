@@ -11,6 +11,7 @@ import sys
 from disbatch.core.errors import MachineError
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.remote import program_root
+from kvsstcp.ownfile import create_file
 
 _START = "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.ctl import program; program()"
 
@@ -38,7 +39,7 @@ def write_script(facts: RunFacts) -> None:
         prefix=quoted(facts.prefix),
     )
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+        descriptor = create_file(path, 0o700)
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
     except OSError as error:

@@ -349,9 +349,20 @@ def _provide(start: EngineStart, log: logging.Logger) -> Provision:
     return provision
 
 
+def _say(start: EngineStart, words: str) -> None:
+    if start.certificate is None:
+        # beside the driver, whose terminal this is; elsewhere, whoever launched us shows what we say
+        words = "disBatch: error: " + words.replace("\n", "; ")
+    print_last(2, [words], LAST_WORDS_S)
+
+
 def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
     """The whole life of the engine proper. Returns its exit code; nothing that it started is left."""
-    log = open_log(start.log, start.facts.loglevel, "engine")
+    try:
+        log = open_log(start.log, start.facts.loglevel, "engine")
+    except OSError as error:
+        _say(start, f"this engine cannot work: it cannot write its log {start.log}: {error.strerror}")
+        return 3
     after_s = 0.0
     try:
         provision = _provide(start, log)
@@ -367,10 +378,7 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
         if isinstance(error, ConnectionFailed):
             words += "; --use-address HOST:PORT tells disBatch at which of its addresses this node finds it"
         log.error(words)
-        if start.certificate is None:
-            # beside the driver, whose terminal this is; elsewhere, whoever launched us shows what we say
-            words = "disBatch: error: " + words.replace("\n", "; ")
-        print_last(2, [words], LAST_WORDS_S)
+        _say(start, words)
         return 3
     finally:
         used = os.times()

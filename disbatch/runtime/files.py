@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 from disbatch.core.errors import MachineError, UsageError
+from kvsstcp.ownfile import create_file, open_named, remove_own
 
 LIMITS = "_limits.txt"
 _ENDINGS = (
@@ -83,8 +84,7 @@ def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) 
         if _taken(candidate, folder):
             continue
         try:
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(candidate + "_status.txt", flags, 0o666)
+            descriptor = create_file(candidate + "_status.txt", flags=os.O_RDWR | os.O_APPEND)
         except FileExistsError:
             continue
         except OSError as error:
@@ -107,10 +107,16 @@ def claimed_before(prefix: str | None, name: str) -> list[tuple[str, str]]:
     return found
 
 
+def write_secret(path: str, text: str) -> None:
+    """Creates a file that only this user can read, in the place of one of the driver before. Raises OSError."""
+    remove_own(path)
+    with os.fdopen(create_file(path, 0o600), "w") as file:
+        file.write(text)
+
+
 def _try_log(path: str) -> None:
     try:
-        with open(path, "a"):
-            pass
+        os.close(open_named(path))
     except OSError as error:
         raise UsageError(f"--logfile {path}: {error.strerror}") from None
 

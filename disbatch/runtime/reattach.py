@@ -18,6 +18,8 @@ from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.roster import Entries, read_entries
 from disbatch.runtime.settings import RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
+from kvsstcp.ownfile import open_to_append
+from kvsstcp.trustedfile import check_trusted
 
 BLOCK = 1 << 16
 
@@ -55,7 +57,8 @@ class Predecessor:
         """The names of the run's files, and its status file to be written on; a line that the death has torn is taken
         off. Raises MachineError, and UsageError when another driver has come first."""
         try:
-            descriptor = os.open(self.status, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = open_to_append(self.status, os.O_RDWR, create=False)
+            check_trusted(descriptor, self.status)
             self._be_the_only_one(descriptor)
             os.ftruncate(descriptor, _whole_lines(descriptor))
         except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from disbatch.contexts.slurm import restarts
 from disbatch.runtime.files import claimed_before
 from disbatch.runtime.settings import RunSettings
+from kvsstcp.trustedfile import open_trusted
 
 
 def first_words(job_id: str, task_name: str, status: str) -> str:
@@ -47,7 +48,7 @@ def _own(settings: RunSettings, job_id: str) -> list[str]:
 
 def _says(path: str, words: str) -> bool:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with os.fdopen(open_trusted(path), encoding="utf-8", errors="surrogateescape") as file:
             return any(line.rstrip("\n").endswith(words) for line in file)
     except OSError:
         return False

@@ -95,4 +95,4 @@ class Rescue:
 def _touch(path: str) -> None:
     """Whoever resumes this run after a crash sees by it how long its driver has lived."""
     with contextlib.suppress(OSError):
-        os.utime(path)
+        os.utime(path, follow_symlinks=False)

@@ -9,6 +9,7 @@ from disbatch.core.errors import StatusFileError
 from disbatch.core.model import Task
 from disbatch.core.resume import FILE_BITS, Fate, Place, ResumeTable, Rows, Verdict, digest, row_fate, weight
 from disbatch.core.status import FIELDS, FLAGS, as_skipped, parse_record
+from kvsstcp.trustedfile import open_trusted
 
 BLOCK = 1 << 15  # small, so that its lines, in pieces, stay in the processor's cache
 QUOTES = (b"'", b'"')
@@ -90,9 +91,8 @@ class ResumeFiles:
 
     def _read(self, path: str) -> None:
         try:
-            file = open(path, "rb", buffering=0)  # noqa: SIM115 - stays open: skipped lines are copied from it later
-            if os.path.isdir(path):
-                raise IsADirectoryError(21, "it is a folder")
+            # stays open: skipped lines are copied from it later
+            file = os.fdopen(open_trusted(path), "rb", buffering=0)
         except OSError as error:
             raise StatusFileError(f"cannot read the status file {path}: {error.strerror}") from None
         file_no = len(self._files)

@@ -9,9 +9,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from disbatch.core.errors import UsageError
 from disbatch.core.takeover import JoinedContext
 from kvsstcp.errors import KvsError
-from kvsstcp.infofile import write_private
+from kvsstcp.infofile import read_private, write_private
 
 _BEGIN = "-----BEGIN"
 _WORDS = ("ranks ", "context ")
@@ -59,8 +60,7 @@ class Roster:
 
 
 def _replace(path: str, entries: Entries) -> None:
-    with open(path, encoding="utf-8") as file:
-        before, begin, certificate = file.read().partition(_BEGIN)
+    before, begin, certificate = read_private(path).partition(_BEGIN)
     kept = [line for line in before.splitlines() if not line.startswith(_WORDS)]
     lines = [*kept, *entry_lines(entries.next_rank, entries.contexts)]
     write_private(path, "\n".join(lines) + "\n" + begin + certificate)
@@ -76,10 +76,16 @@ def entry_lines(next_rank: int, contexts: tuple[JoinedContext, ...]) -> tuple[st
 
 
 def read_entries(path: str) -> Entries:
-    """What a roster has written; nothing for a file without one."""
+    """What a roster has written; nothing for a file without one. Raises UsageError when it is not to be believed."""
     ranks, contexts = 0, list[JoinedContext]()
-    with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
+    try:
+        text = read_private(path)
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise UsageError(f"--reattach: cannot read {path}: {error.strerror}") from None
+    with contextlib.suppress(ValueError):
+        for line in text.split("\n"):
             word, _, rest = line.strip().partition(" ")
             if word == "ranks":
                 ranks = int(rest)

@@ -45,6 +45,7 @@ from disbatch.runtime.roster import entry_lines
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import FeedSettings, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
+from disbatch.runtime.sweep import RUN_BYTES
 from kvsstcp.errors import KvsError
 
 
@@ -111,7 +112,7 @@ def run(
         said.note(f"{taken} is taken by an earlier run, this one is {files.prefix}")
     if settings.status_header and not before:
         os.write(status_fd, HEADER + b"\n")
-    facts = _facts(settings, files, before.crashed.did if before else os.urandom(8).hex())
+    facts = _facts(settings, files, before.crashed.did if before else os.urandom(RUN_BYTES).hex())
     if not before:
         write_script(facts)
     inheritance = before.inheritance(resume) if before and resume else None
@@ -210,7 +211,10 @@ def _remove(*paths: str) -> None:
 
 def _begin_log(stage: _Stage) -> logging.Logger:
     settings, files = stage.settings, stage.files
-    log = open_log(files.log, settings.loglevel, "driver")
+    try:
+        log = open_log(files.log, settings.loglevel, "driver", named=settings.logfile is not None)
+    except OSError as error:
+        raise MachineError(f"cannot write the log {files.log}: {error.strerror}") from None
     log.info(first_words(files.job_id, settings.task_name, files.status))
     stage.said.write_to(log)
     return log

@@ -9,17 +9,24 @@ launcher has ended: engine and guard may both be dead then, or stopped, and nobo
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Iterator
 
 VARIABLE = "DISBATCH_SESSION"
+RUN_BYTES = 8  # random; in hexadecimal digits they name a run
 SECONDS = 5.0  # something that forks faster than it is killed, or waits for a dead file system, may be left
 ROUND_S = 0.01
 BOOTSTRAP = (
     "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.runtime.sweep import main; sys.exit(main())"
 )
+
+
+def is_run_session(did: str) -> bool:
+    """Whether this is what drivers call their runs: a shorter text would be found in the marks of other runs, too."""
+    return re.fullmatch(f"[0-9a-f]{{{2 * RUN_BYTES}}}", did) is not None
 
 
 def session_id(did: str, sid: str) -> str:
@@ -54,7 +61,11 @@ def sweep(session: str, seconds: float = SECONDS) -> bool:
 
 
 def main() -> int:
-    return 0 if sweep(sys.argv[1]) else 1
+    session = sys.argv[1]
+    if not is_run_session(session.partition(".")[0]):
+        print(f"{session!r} is no session of a run: nothing is killed", file=sys.stderr)
+        return 2
+    return 0 if sweep(session) else 1
 
 
 def sweep_argv(session: str, root: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from disbatch.core.usage import HEADER
 from disbatch.runtime.appendfile import AppendFile, FileChange
+from kvsstcp.ownfile import open_to_append
 
 KEPT_BYTES = 1 << 20  # some 15,000 lines: it is less precious than the status file
 
@@ -32,7 +33,7 @@ class UsageFile:
         try:
             if self._file is None:
                 # the prefix is the run's: a file that is there already is of the driver before this one
-                fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                fd = open_to_append(self._path, os.O_RDWR)
                 self._file = AppendFile(fd, self._path, self._changed, KEPT_BYTES)
                 data = data if os.fstat(fd).st_size else HEADER + data
             self._file.append(data)

@@ -20,6 +20,7 @@ from disbatch import __version__
 from disbatch.core.driver_events import Level, Say
 from disbatch.core.errors import UsageError
 from disbatch.core.notable import Batch, Notable, RunEnd
+from disbatch.runtime.files import write_secret
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.prepare import listen
 from disbatch.runtime.settings import WebSettings
@@ -88,7 +89,7 @@ class WebPage:
         self._ticked_s, self._pause_s = -TICK_S, TICK_S
         self._file = run.files.url
         try:
-            _write_secret(self._file, self.url + "\n")
+            write_secret(self._file, self.url + "\n")
         except OSError as error:
             run.warn(
                 f"cannot write {self._file}: {error.strerror}; the address of the web page is nowhere else"
@@ -181,14 +182,6 @@ def _shown_host(host: str) -> str:
     if host in ("0.0.0.0", "::", ""):
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
-
-
-def _write_secret(path: str, text: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # of a driver before this one
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
 
 
 def _json(value: object) -> str:

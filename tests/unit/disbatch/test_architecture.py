@@ -33,7 +33,7 @@ ARROWS = {
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.monitor": {"disbatch", "disbatch.core", "kvsstcp"},
     "disbatch.monitor.__main__": {"disbatch.ctl"},
-    "disbatch.report": {"disbatch", "disbatch.monitor", "disbatch.core"},
+    "disbatch.report": {"disbatch", "disbatch.monitor", "disbatch.core", "kvsstcp"},
     "disbatch.web": {"disbatch", "disbatch.web.picture", "disbatch.runtime", "disbatch.core"},
     "disbatch.web.picture": {"disbatch.core"},
     "disbatch.runtime": {"disbatch", "disbatch.contexts", "disbatch.core", "kvsstcp"},

@@ -52,7 +52,7 @@ def test_trouble_names_the_file(tmp_path: Path) -> None:
     assert caught.value.errno == errno.ENOENT
     os.mkdir(tmp_path / "gone")
     path.mkdir()
-    with pytest.raises(MachineError, match=r"cannot read .*limits: Is a directory"):
+    with pytest.raises(MachineError, match=r"cannot read .*limits: it is a folder"):
         read_charges(str(path), everybody, 3)
 
 
