@@ -23,19 +23,22 @@ def create_file(path: str, mode: int = MODE, flags: int = os.O_WRONLY) -> int:
         raise FileExistsError(errno.EEXIST, _in_the_way(path), path) from None
 
 
-def open_to_append(path: str, flags: int = os.O_WRONLY, *, create: bool = True) -> int:
+def open_to_append(path: str, flags: int = os.O_WRONLY, *, create: bool = True, known: bool = False) -> int:
     """Return a descriptor for appending to a regular file of this user, which is created unless `create` is False.
 
-    A file with a second name is refused as well: it may be anything that belongs to this user.
+    A file with a second name is refused as well, as it may be anything that belongs to this user, unless the caller
+    has `known` it before, or compares its contents.
     """
     made = os.O_CREAT if create else 0
     descriptor = _open(path, flags | os.O_APPEND | os.O_NOFOLLOW | made)
     try:
         about = os.fstat(descriptor)
         check_own(about, path)
-        if create and about.st_nlink > 1:
+        if about.st_nlink > 1 and not known:
             raise UntrustedFile(
-                errno.EPERM, "it is a second name (a hard link) of another file; remove it", path
+                errno.EPERM,
+                "it has a second name (a hard link), and may be any file of yours; remove this name, or put a copy in its place",
+                path,
             )
     except BaseException:
         os.close(descriptor)
@@ -100,6 +103,12 @@ def _open(path: str, flags: int) -> int:
     # O_NONBLOCK: opening a pipe that nobody reads would never return
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, MODE)
+    except PermissionError as error:
+        # Linux keeps others' files in a folder that all may write from being opened like this (fs.protected_regular)
+        found = explained(error, path)
+        if found is error and os.path.lexists(path):
+            check_own(os.lstat(path), path)
+        raise found from None
     except OSError as error:
         raise explained(error, path) from None
     try:

@@ -77,8 +77,11 @@ def check_own(about: os.stat_result, path: str) -> None:
 
 
 def explained(error: OSError, path: str) -> OSError:
-    """The error to raise where a file was opened with O_NOFOLLOW: UntrustedFile when a symbolic link was the reason."""
-    if error.errno != errno.ELOOP:
+    """The error to raise where a file was opened with O_NOFOLLOW: UntrustedFile when a symbolic link was the reason.
+
+    Linux may say EACCES for one in a folder that all may write (`fs.protected_symlinks`).
+    """
+    if error.errno not in (errno.ELOOP, errno.EACCES):
         return error
     try:
         about = os.lstat(path)

@@ -154,7 +154,7 @@ class AppendFile:
 
     def _come_back(self) -> None:
         """Opens what is there under the name, or makes it, and completes it."""
-        fresh = open_to_append(self._path, os.O_RDWR)
+        fresh = open_to_append(self._path, os.O_RDWR, known=True)
         try:
             place = self._place_of(fresh)
             if place != self._place:

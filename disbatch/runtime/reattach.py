@@ -57,7 +57,7 @@ class Predecessor:
         """The names of the run's files, and its status file to be written on; a line that the death has torn is taken
         off. Raises MachineError, and UsageError when another driver has come first."""
         try:
-            descriptor = open_to_append(self.status, os.O_RDWR, create=False)
+            descriptor = open_to_append(self.status, os.O_RDWR, create=False, known=True)
             check_trusted(descriptor, self.status)
             self._be_the_only_one(descriptor)
             os.ftruncate(descriptor, _whole_lines(descriptor))
