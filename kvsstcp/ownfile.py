@@ -3,6 +3,7 @@
 Errors are OSErrors whose `strerror` says what is in the way. What is read belongs into `kvsstcp.trustedfile`.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -23,18 +24,22 @@ def create_file(path: str, mode: int = MODE, flags: int = os.O_WRONLY) -> int:
         raise FileExistsError(errno.EEXIST, _in_the_way(path), path) from None
 
 
-def open_to_append(path: str, flags: int = os.O_WRONLY, *, create: bool = True, known: bool = False) -> int:
-    """Return a descriptor for appending to a regular file of this user, which is created unless `create` is False.
+def open_to_append(path: str, flags: int = os.O_WRONLY, *, known_uid: int | None = None) -> int:
+    """Return a descriptor for appending to a regular file of this user, which is created unless it is there.
 
-    A file with a second name is refused as well, as it may be anything that belongs to this user, unless the caller
-    has `known` it before, or compares its contents.
+    `known_uid`: who owned the file when this process, or one whose place it takes, wrote it. File systems of other
+    machines may show another user than the one who created it. Without it, a file with a second name is refused as well, as
+    it may be anything that belongs to this user.
     """
-    made = os.O_CREAT if create else 0
-    descriptor = _open(path, flags | os.O_APPEND | os.O_NOFOLLOW | made)
+    with contextlib.suppress(FileExistsError):
+        # what is created here needs no check, whomever the file system makes its owner
+        return create_file(path, flags=flags | os.O_APPEND)
+    descriptor = _open(path, flags | os.O_APPEND | os.O_NOFOLLOW)
     try:
         about = os.fstat(descriptor)
-        check_own(about, path)
-        if about.st_nlink > 1 and not known:
+        if known_uid is None or about.st_uid != known_uid or not stat.S_ISREG(about.st_mode):
+            check_own(about, path)
+        if about.st_nlink > 1 and known_uid is None:
             raise UntrustedFile(
                 errno.EPERM,
                 "it has a second name (a hard link), and may be any file of yours; remove this name, or put a copy in its place",

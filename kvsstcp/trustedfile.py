@@ -20,8 +20,8 @@ _KINDS = {
 }
 
 
-def open_trusted(path: str | os.PathLike[str], *, private: bool = False) -> int:
-    """Return a descriptor for reading a regular file of this user or of root. A symbolic link is not followed.
+def open_trusted(path: str | os.PathLike[str], *, private: bool = False, flags: int = os.O_RDONLY) -> int:
+    """Return a descriptor for reading (or what `flags` say) a regular file of this user or of root. A symbolic link is not followed.
 
     Others must not be able to write the file. With `private`, its group must not either: that is for files with a secret,
     which are made with mode 0600. Other files have what the umask leaves, and 002 is usual where each user is a group.
@@ -29,13 +29,13 @@ def open_trusted(path: str | os.PathLike[str], *, private: bool = False) -> int:
     """
     name = os.fspath(path)
     # O_NONBLOCK: opening a pipe without a writer would never return
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         descriptor = os.open(name, flags)
     except OSError as error:
         raise explained(error, name) from None
     try:
-        check_trusted(descriptor, name, private=private)
+        _check_trusted(descriptor, name, private=private)
         os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)
@@ -43,7 +43,7 @@ def open_trusted(path: str | os.PathLike[str], *, private: bool = False) -> int:
     return descriptor
 
 
-def check_trusted(descriptor: int, path: str, *, private: bool = False) -> None:
+def _check_trusted(descriptor: int, path: str, *, private: bool) -> None:
     """Raises UntrustedFile."""
     about = os.fstat(descriptor)
     check_own(about, path)

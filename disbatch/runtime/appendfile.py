@@ -47,6 +47,7 @@ class AppendFile:
         self._path = os.path.abspath(path)
         self._changed = changed
         self._kept = KeptLines(descriptor, kept_bytes)
+        self._uid = os.fstat(descriptor).st_uid
         self._place = self._place_of(descriptor)
         self._torn = False  # there may be more in the file than was written whole
         self._reopen = False
@@ -154,7 +155,7 @@ class AppendFile:
 
     def _come_back(self) -> None:
         """Opens what is there under the name, or makes it, and completes it."""
-        fresh = open_to_append(self._path, os.O_RDWR, known=True)
+        fresh = open_to_append(self._path, os.O_RDWR, known_uid=self._uid)
         try:
             place = self._place_of(fresh)
             if place != self._place:

@@ -18,8 +18,7 @@ from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.roster import Entries, read_entries
 from disbatch.runtime.settings import RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
-from kvsstcp.ownfile import open_to_append
-from kvsstcp.trustedfile import check_trusted
+from kvsstcp.trustedfile import open_trusted
 
 BLOCK = 1 << 16
 
@@ -57,8 +56,7 @@ class Predecessor:
         """The names of the run's files, and its status file to be written on; a line that the death has torn is taken
         off. Raises MachineError, and UsageError when another driver has come first."""
         try:
-            descriptor = open_to_append(self.status, os.O_RDWR, create=False, known=True)
-            check_trusted(descriptor, self.status)
+            descriptor = open_trusted(self.status, flags=os.O_RDWR | os.O_APPEND)
             self._be_the_only_one(descriptor)
             os.ftruncate(descriptor, _whole_lines(descriptor))
         except OSError as error:

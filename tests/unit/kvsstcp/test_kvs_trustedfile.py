@@ -144,6 +144,13 @@ def test_an_info_file_that_the_group_can_write_is_an_error_of_the_machine(file: 
         read_info(file) if way == "argument" else info_from_environment({"KVSSTCP_INFO": str(file)})
 
 
+def test_a_file_can_be_believed_and_written_on(file: Path) -> None:
+    descriptor = open_trusted(file, flags=os.O_RDWR | os.O_APPEND)
+    assert os.write(descriptor, b"more\n") and os.pread(descriptor, 4, 0) == b"host"
+    os.close(descriptor)
+    assert file.read_text() == "host:4711\nmore\n"
+
+
 # -- writing
 
 
@@ -190,12 +197,20 @@ def test_appending(file: Path, tmp_path: Path) -> None:
     assert "symbolic link" in reason(lambda: open_to_append(str(tmp_path / "link")))
     os.link(file, tmp_path / "second")
     assert "second name" in reason(lambda: open_to_append(str(tmp_path / "second")))
-    os.close(open_to_append(str(tmp_path / "second"), known=True))
+    os.close(open_to_append(str(tmp_path / "second"), known_uid=os.geteuid()))
     os.mkfifo(tmp_path / "pipe")
     assert reason(lambda: open_to_append(str(tmp_path / "pipe")))
     assert not (tmp_path / "nowhere").exists()
-    with pytest.raises(FileNotFoundError):
-        open_to_append(str(tmp_path / "none"), create=False)
+
+
+@needs_root
+def test_a_file_that_another_machine_shows_as_nobodys_is_written_on_by_who_made_it(file: Path) -> None:
+    """As root on a file system that takes root for nobody."""
+    os.chown(file, 65534, -1)
+    os.close(open_to_append(str(file), known_uid=65534))
+    assert "nobody" in reason(lambda: open_to_append(str(file)))
+    os.chown(file, STRANGER, -1)
+    assert f"user id {STRANGER}" in reason(lambda: open_to_append(str(file), known_uid=65534))
 
 
 @needs_root
