@@ -14,7 +14,7 @@ from kvsstcp.auth import make_certificate, make_token
 from kvsstcp.cli_output import TerminalLog, say_error
 from kvsstcp.errors import KvsError, MachineError
 from kvsstcp.infofile import Address, Info, format_address, write_info
-from kvsstcp.ownfile import write_named
+from kvsstcp.ownfile import open_named, write_named
 from kvsstcp.server import Server
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
@@ -43,7 +43,9 @@ def _start_log(path: str | None) -> None:
         if path is None:
             logging.basicConfig(handlers=[TerminalLog()], level=logging.INFO, format=form)
         else:
-            logging.basicConfig(filename=path, level=logging.INFO, format=form)
+            # it stays open as long as the program runs
+            stream = os.fdopen(open_named(path), "w", encoding="utf-8")
+            logging.basicConfig(stream=stream, level=logging.INFO, format=form)
     except OSError as error:
         raise MachineError(f"cannot write the log {path}: {error.strerror}") from error
 

@@ -150,6 +150,16 @@ def test_a_job_that_was_requeued_does_not_go_on_from_a_strangers_file(sticky: Be
 
 
 @needs_root
+def test_nor_takes_it_for_its_own_what_a_strangers_log_says_is(sticky: Bench) -> None:
+    sticky.file("Tasks", "touch ran\n")
+    plant(sticky, " S   \t0\t0\t-1\tn\t1\t0\t0.1\t1.0\t1.1\t0\t''\t0\t''\ttouch ran\n", "run_status.txt")
+    plant(sticky, "run 42 of Tasks begins; status file run_status.txt\n", "run_driver.txt")
+    slurm = {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}
+    done = sticky.run("-s", "localhost:1", "-p", "run", "Tasks", env=slurm)
+    assert done.code == 0 and (sticky.path / "ran").exists(), done.err
+
+
+@needs_root
 @pytest.mark.parametrize("name", ["run_kvsinfo.txt", "run_status.txt"])
 def test_a_driver_takes_over_no_strangers_run(sticky: Bench, name: str) -> None:
     command = ("-S", "--reattach", "-p", "run")

@@ -252,6 +252,14 @@ def test_remove_own(file: Path, tmp_path: Path) -> None:
     assert not file.exists()
 
 
+@needs_root
+def test_a_server_logs_into_no_strangers_file(file: Path) -> None:
+    os.chown(file, STRANGER, -1)
+    with pytest.raises(MachineError, match=f"cannot write the log {file}: it belongs to user id {STRANGER}"):
+        cli_server._start_log(str(file))
+    assert file.read_text() == "host:4711\n"
+
+
 def test_an_address_file_can_be_read_as_an_info_file_whatever_the_umask(tmp_path: Path) -> None:
     path = tmp_path / "address"
     path.write_text("something much longer that was there before\n")
