@@ -108,20 +108,27 @@ def _open(path: str, flags: int) -> int:
     # O_NONBLOCK: opening a pipe that nobody reads would never return
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, MODE)
-    except PermissionError as error:
-        # Linux keeps others' files in a folder that all may write from being opened like this (fs.protected_regular)
-        found = explained(error, path)
-        if found is error and os.path.lexists(path):
-            check_own(os.lstat(path), path)
-        raise found from None
     except OSError as error:
-        raise explained(error, path) from None
+        found = explained(error, path) if flags & os.O_NOFOLLOW else error
+        if found is error and error.errno == errno.EACCES and flags & os.O_NOFOLLOW:
+            _name_the_stranger(path)
+        raise found from None
     try:
         os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _name_the_stranger(path: str) -> None:
+    """Raises UntrustedFile where the reason for EACCES may be that Linux keeps the files of others, in a folder that all
+    may write, from being opened like this (`fs.protected_regular`)."""
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return
+    check_own(about, path)
 
 
 def _in_the_way(path: str) -> str:

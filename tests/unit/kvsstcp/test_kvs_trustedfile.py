@@ -233,6 +233,9 @@ def test_what_the_user_names_may_be_a_device_or_a_link_of_theirs(file: Path, tmp
     link.unlink()
     link.symlink_to("/dev/null")
     os.close(open_named(str(link)))
+    link.unlink()
+    link.symlink_to(tmp_path)
+    assert reason(lambda: open_named(str(link))) == "Is a directory"
 
 
 @needs_root
