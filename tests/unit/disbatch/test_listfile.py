@@ -310,7 +310,7 @@ def changes_after(reads: int, change: Change, path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("reads", [3, 25])
 def test_a_dry_run_of_a_list_that_changes(
-    reads: int, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    reads: int, path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In the first reading, which checks, and in the second one."""
     monkeypatch.setattr(sources, "CHUNK", BLOCK * sources.BLOCKS_A_CHUNK)
@@ -318,6 +318,6 @@ def test_a_dry_run_of_a_list_that_changes(
     with open_task_list(str(path)) as file:  # which a program leaves to its end
         monkeypatch.setattr(prepare, "open_task_list", lambda path: file)
         assert cli.main(["-s", "localhost:1", "--dry-run", str(path)]) == 3
-    shown = capsys.readouterr()
+    shown = capfd.readouterr()
     assert f"disBatch: error: {path} changed while it was read: it shrank from 1,040 to 785" in shown.err
     assert "nothing was run" not in shown.out and "tasks" not in shown.out
