@@ -127,6 +127,10 @@ class ResumeTable:
         """Whether some row speaks of this task."""
         return self._known(task_id) != NOTHING
 
+    def has(self, task_id: int, value: int, row_digest: int) -> bool:
+        """Whether a row of this task, with this weight and this digest, is the one that counts."""
+        return self._known(task_id) == (value, row_digest)
+
     def judge(self, task: Task, line_of: LineOf) -> tuple[Verdict, Place | None]:
         """What to do with a task, and where its line is when it is skipped.
 

@@ -10,6 +10,7 @@ from disbatch.core.driver_events import Level
 from disbatch.runtime.appendfile import FileChange
 
 RESTORED = "; what it had lost was written again, and the run goes on"
+GOES_ON = "The run goes on, and will end with exit code 3; resuming runs the tasks that have no line"
 LEFT = "; they were left there, and the run goes on behind them"
 
 
@@ -35,8 +36,14 @@ class FileChanges:
             return
         text = f"{path} {what}, and at least {lost:,} of its lines are lost: more than are kept in memory"
         if path == self._status:
-            self._rows_lost(
-                f"{text}. The run goes on, and will end with exit code 3; resuming runs the tasks that have no line"
-            )
+            self._rows_lost(f"{text}. {GOES_ON}")
         else:
             self._tell(f"{text}. The run goes on without them", "warning")
+
+    def not_copied(self, path: str) -> None:
+        """Lines of a status file that the run resumes from are lost."""
+        if (path, "copied") not in self._told:
+            self._told.add((path, "copied"))
+            self._rows_lost(
+                f"{path} was changed by another program since it was read, and lines of it are lost. {GOES_ON}"
+            )

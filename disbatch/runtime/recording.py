@@ -6,7 +6,7 @@ Also what is done when they cannot be written.
 import asyncio
 import contextlib
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from disbatch.core.driver_events import DiskGivenUp, Event, Level, Record, RowsLost, Written
@@ -71,14 +71,13 @@ class Recording:
         rows = effect.rows
         if self._observers:
             self._observers.remember(effect.batch, rows)
+        lines = self._lines(rows)
         if self.results:
-            self.results.remember(effect.batch, [self._record_of(row) for row in rows])
-        data = b"".join(
-            [self._skipped(row) if isinstance(row, Place) else format_record(row) for row in rows]
-        )
+            pairs = zip(rows, lines, strict=True)
+            self.results.remember(effect.batch, [self._record_of(row, line) for row, line in pairs if line])
         usage = "".join(effect.usage).encode("utf-8", "surrogateescape")
         charges = "".join(effect.charges).encode("ascii")
-        self._writer.append(effect.batch, data, usage, charges)
+        self._writer.append(effect.batch, b"".join(lines), usage, charges)
 
     def hurry(self) -> None:
         """The run has to stop: a disk that fails, now or later, is not waited for."""
@@ -93,14 +92,23 @@ class Recording:
         if not self._writer.complete:
             self._happened(DiskGivenUp())
 
-    def _skipped(self, place: Place) -> bytes:
+    def _lines(self, rows: Sequence[StatusRecord | Place]) -> list[bytes]:
+        """The lines of these rows; an empty one for what cannot be copied."""
+        places = [row for row in rows if isinstance(row, Place)]
+        if not places:
+            return [format_record(row) for row in rows if isinstance(row, StatusRecord)]
         assert self._resume is not None
-        return self._resume.skipped_line(place)
+        copied = self._resume.skipped_lines(places)
+        for path in {self._resume.name_of(p) for p, line in zip(places, copied, strict=True) if not line}:
+            # not now: the core is waiting for its effects to be carried out
+            self._loop.call_soon(self._changes.not_copied, path)
+        rest = iter(copied)
+        return [next(rest) if isinstance(row, Place) else format_record(row) for row in rows]
 
-    def _record_of(self, row: StatusRecord | Place) -> StatusRecord:
+    def _record_of(self, row: StatusRecord | Place, line: bytes) -> StatusRecord:
         if isinstance(row, StatusRecord):
             return row
-        record = parse_record(self._skipped(row).rstrip(b"\n"), self._files.status)
+        record = parse_record(line.rstrip(b"\n"), self._files.status)
         assert record is not None
         return record
 

@@ -1,7 +1,8 @@
 """Reads status files of earlier runs into a `ResumeTable`, and their lines again when they are copied as skipped."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from disbatch.core.columns import rows_of
@@ -31,6 +32,7 @@ class ResumeFiles:
         self.notes: list[str] = []
         self._table = ResumeTable(retry_failed=retry_failed, by_id_only=by_id_only)
         self._files: list[BinaryIO] = []
+        self._stamps: list[tuple[int, int]] = []  # of each file, when it was read
         try:
             for path in self.paths:
                 self._read(path)
@@ -71,13 +73,44 @@ class ResumeFiles:
                 return verdict, None
         return self._table.judge(task, self._identity)
 
-    def skipped_line(self, place: Place) -> bytes:
-        """The line at a place, with its end, marked as skipped."""
-        return as_skipped(self._line(place))
+    def skipped_lines(self, places: Sequence[Place]) -> list[bytes]:
+        """The lines at these places, with their ends, marked as skipped. Empty for one that is there no longer, as its file has
+        been changed since it was read."""
+        lines = [self._line_or_nothing(place) for place in places]
+        # after the lines were read, so that no change in between is missed
+        changed = {number for number, file in enumerate(self._files) if _stamp(file) != self._stamps[number]}
+        if changed:
+            pairs = zip(lines, places, strict=True)
+            lines = [
+                line if place.file_no not in changed or self._is_line_of(line, place) else b""
+                for line, place in pairs
+            ]
+        return [as_skipped(line) if line else b"" for line in lines]
+
+    def name_of(self, place: Place) -> str:
+        """The path of the file that a line is in."""
+        return self.paths[place.file_no]
+
+    def _line_or_nothing(self, place: Place) -> bytes:
+        with contextlib.suppress(StatusFileError, OSError):
+            return self._line(place)
+        return b""
+
+    def _is_line_of(self, line: bytes, place: Place) -> bool:
+        """Whether this is the line that was read at this place."""
+        with contextlib.suppress(ValueError, IndexError):
+            fields = line.split(b"\t", FIELDS - 1)
+            fate = row_fate(fields[0], int(fields[5]), int(fields[6]))
+            row = digest(int(fields[2]), int(fields[3]), fields[FIELDS - 1].removesuffix(b"\r"))
+            return self._table.has(int(fields[1]), weight(fate, place.file_no, place.offset), row)
+        return False
 
     def _identity(self, place: Place) -> tuple[int, int, str]:
         fields = self._line(place).removesuffix(b"\r").split(b"\t", FIELDS - 1)
-        return int(fields[2]), int(fields[3]), fields[-1].decode("utf-8", "surrogateescape")
+        try:
+            return int(fields[2]), int(fields[3]), fields[FIELDS - 1].decode("utf-8", "surrogateescape")
+        except (ValueError, IndexError):
+            raise StatusFileError(f"{self.name_of(place)} was overwritten while it was read") from None
 
     def _line(self, place: Place) -> bytes:
         fd = self._files[place.file_no].fileno()
@@ -97,6 +130,7 @@ class ResumeFiles:
             raise StatusFileError(f"cannot read the status file {path}: {error.strerror}") from None
         file_no = len(self._files)
         self._files.append(file)
+        self._stamps.append(_stamp(file))
         if file_no >= 1 << FILE_BITS:
             raise StatusFileError(f"{path}: more than {1 << FILE_BITS} status files")
         offset, number, own = 0, 1, self._is_own(file_no)
@@ -159,6 +193,12 @@ class ResumeFiles:
         if fate:
             row = digest(line_no, repeat, command.removesuffix(b"\r"))
             table.add(Rows([task_id], [weight(fate, file_no, offset)], [row]))
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    """What changes when it is written to: its size, and the time of the last write."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
 
 
 def _blocks(fd: int) -> Iterator[bytes]:

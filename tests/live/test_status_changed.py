@@ -119,3 +119,44 @@ def test_a_status_file_that_is_moved_away_at_the_end(bench: Bench) -> None:
     result = bench.here(1, tasks="true\nmv run_status.txt elsewhere\n")
     assert result.code == 0, result.err
     assert ids(bench) == [0, 1]
+
+
+@pytest.mark.parametrize("change", [empty, overwrite_with_more])
+def test_the_status_file_of_an_earlier_run_is_changed_while_its_rows_are_copied(
+    bench: Bench, change: Change
+) -> None:
+    """What was read of it holds: nothing runs twice. But its rows are nowhere, and that is told."""
+    bench.file("go", "")
+    tasks = f"{GATE}\n#DISBATCH BARRIER\n#DISBATCH REPEAT 300 echo >> ran\n"
+    assert bench.run("-s", "localhost:2", "-p", "first", tasks=tasks).code == 0
+    (bench.path / "go").unlink()
+    (bench.path / "gate").unlink()
+    first = bench.path / "first_status.txt"
+    # the task in front is to be run again
+    first.write_bytes(b"".join(first.read_bytes().splitlines(keepends=True)[1:]))
+    run = bench.start_here(2, "-r", "first_status.txt", "Tasks")
+    run.until_exists("gate")
+    change(first)
+    bench.file("go", "")
+    result = run.end()
+    assert result.code == 3, result.err
+    assert "first_status.txt was changed by another program since it was read" in result.err
+    assert "Traceback" not in result.err and " -r " in result.resume
+    assert bench.read("ran").count("\n") == 300 and bench.done() == [0]
+
+
+def test_the_status_file_of_an_earlier_run_may_be_touched(bench: Bench) -> None:
+    bench.file("go", "")
+    tasks = f"{GATE}\n#DISBATCH BARRIER\n#DISBATCH REPEAT 300 true\n"
+    assert bench.run("-s", "localhost:2", "-p", "first", tasks=tasks).code == 0
+    (bench.path / "go").unlink()
+    (bench.path / "gate").unlink()
+    first = bench.path / "first_status.txt"
+    first.write_bytes(b"".join(first.read_bytes().splitlines(keepends=True)[1:]))
+    run = bench.start_here(2, "-r", "first_status.txt", "Tasks")
+    run.until_exists("gate")
+    os.utime(first)
+    with open(first, "ab") as file:
+        file.write(b"one more line\n")
+    bench.file("go", "")
+    assert run.end().code == 0 and len(bench.done()) == 301

@@ -64,7 +64,7 @@ class StatusFile:
         self._world.counts["torn lines"] += 1
 
     def _line(self, row: StatusRecord | Place) -> bytes:
-        return format_record(row) if isinstance(row, StatusRecord) else self.reader.skipped_line(row)
+        return format_record(row) if isinstance(row, StatusRecord) else self.reader.skipped_lines([row])[0]
 
     def check_final(self, tasks: set[int]) -> None:
         """One line for each task, all of them whole; of what really ended, one in all files together."""

@@ -69,7 +69,7 @@ def test_crlf_line_ends(read: Read) -> None:
     assert verdicts(files, 3) == "dfr"
     place = files.judge(task(0))[1]
     assert place is not None
-    assert files.skipped_line(place) == b"   S" + row(0)[4:]
+    assert files.skipped_lines([place])[0] == b"   S" + row(0)[4:]
 
 
 def test_a_copied_line_changes_in_its_fourth_flag_only(read: Read) -> None:
@@ -80,7 +80,7 @@ def test_a_copied_line_changes_in_its_fourth_flag_only(read: Read) -> None:
     files = read(row(0) + failed)
     verdict, place = files.judge(task(1, long_command))
     assert verdict is Verdict.SKIP_FAILED and place is not None
-    assert files.skipped_line(place) == failed[:3] + b"S" + failed[4:]
+    assert files.skipped_lines([place])[0] == failed[:3] + b"S" + failed[4:]
 
 
 def test_a_skipped_line_counts_when_it_is_read_back(read: Read) -> None:
