@@ -24,7 +24,8 @@ _EXIT_CODES: Entries = (
     ("2", "the options, the task file or a status file cannot be accepted; nothing was run"),
     (
         "3",
-        "disBatch could not finish: no engine is left, a feeding program failed, the status file cannot be written",
+        "disBatch could not finish: no engine is left, a feeding program failed, the task file changed while it was read, "
+        "the status file cannot be written or lost lines",
     ),
     ("130, 143", "stopped by SIGINT (Ctrl-C), by SIGTERM"),
 )

@@ -195,7 +195,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 # -- every message of the program stands in the page on troubleshooting
 
-SENTENCES = {"UsageError", "MachineError", "StatusFileError", "RunOverError"}
+SENTENCES = {"UsageError", "MachineError", "StatusFileError", "ListChangedError", "RunOverError"}
 # about options, and complete in themselves
 SELF_EXPLAINING = ("exclude each other", "they need --mon", "-s adds machines", "--html needs plotly")
 
