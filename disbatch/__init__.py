@@ -4,9 +4,11 @@ This file stays nearly empty: every start of the program, of an engine and of a 
 use (`DisBatcher`, `Executor`, …) is loaded when it is first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
-
+# Not from `typing`: nothing is imported here, as the programs put the import path in order only after this.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from disbatch.api import AsyncExecutor, DisBatcher, Executor, RunFailed, TaskFailed, TaskResult
 
 __version__ = "4.0.0"
@@ -21,7 +23,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

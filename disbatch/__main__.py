@@ -1,6 +1,6 @@
 """`python -m disbatch`: the same program as the console scripts."""
 
-from disbatch.cli import program
+from disbatch.programs import disbatch
 
 if __name__ == "__main__":
-    program()
+    disbatch()

@@ -65,7 +65,9 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
 def _run_list(settings: "RunSettings") -> "tuple[RunResult, float]":
     """Run the list. Return its result, and how many seconds its last words may wait for a terminal that is stopped."""
     from disbatch.runtime.certificate import CertificateMaker
+    from disbatch.runtime.startcheck import check_driver
 
+    check_driver(settings.context)
     # first of all, as it takes longest: it works beside us while we import the rest
     maker = CertificateMaker()
     try:

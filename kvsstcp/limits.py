@@ -74,3 +74,16 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
+# Fewer than that would keep honest clients out that come at the same time.
+_LEAST_CONNECTIONS = 4
+
+
+def limits_for(descriptors: int, reserved: int) -> Limits:
+    """Return bounds for a process that may have so many descriptors, `reserved` of them for other ends than connections.
+
+    Half of what is left may be taken by connections without a proof: strangers must not take what the others need.
+    """
+    free = max(0, descriptors - reserved)
+    unproven = min(DEFAULT_LIMITS.unproven, max(_LEAST_CONNECTIONS, free // 2))
+    connections = min(DEFAULT_LIMITS.connections, max(_LEAST_CONNECTIONS, free - unproven))
+    return DEFAULT_LIMITS._replace(unproven=unproven, connections=connections)

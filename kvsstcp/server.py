@@ -84,7 +84,8 @@ class Server:
         if self._poller is None:
             self._poller = Poller(self.alone)
         arrived = self._plain_arrived if plain or self._token is None else self._guarded_arrived
-        self._listeners.append(Listener(sock, self.limits.listen_backlog, self._poller, arrived, self.log))
+        backlog = self.limits.listen_backlog
+        self._listeners.append(Listener(sock, backlog, self._poller, arrived, self._make_room, self.log))
 
     async def close(self) -> None:
         """Close listeners and connections. Replies that are under way go out, for a bounded time. May be called
@@ -217,6 +218,14 @@ class Server:
         from kvsstcp.dumps import json_dump, pickle_dump
 
         return json_dump(self.store, self.limits) if as_json else pickle_dump(self.store, self.limits)
+
+    def _make_room(self) -> int:
+        """Cut off the older half of the connections without a proof; return how many."""
+        oldest = list(self._unproven)[: (len(self._unproven) + 1) // 2]
+        for connection in oldest:
+            del self._unproven[connection]
+            connection.abort()
+        return len(oldest)
 
     def _plain_arrived(self, sock: socket.socket, where: Any) -> None:
         self._arrived(sock, where, None, None)

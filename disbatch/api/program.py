@@ -13,12 +13,8 @@ import disbatch
 LAST_LINES = 12  # of what disBatch said: an error and the words around it
 _LAST_BYTES = 4096
 
-# Like `python -m disbatch`, but from where this program has its disbatch, and with nothing of the current folder on the
-# path, where a file may happen to have the name of a module. It says so in `ps`, too.
-_START = (
-    "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "runpy.run_module('disbatch', run_name='__main__', alter_sys=True)"
-)
+# Like `python -m disbatch`, but from where this program has its disbatch.
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from disbatch.programs import disbatch; disbatch()"
 _ROOT = str(Path(disbatch.__file__).resolve().parents[1])
 
 

@@ -1,8 +1,6 @@
 """`python -m disbatch.monitor RUN [--once] [--json]`: the same as `disbatch-ctl RUN --mon`."""
 
-import sys
-
-from disbatch.ctl import main
+from disbatch.programs import monitor
 
 if __name__ == "__main__":
-    sys.exit(main(["--mon", *sys.argv[1:]]))
+    monitor()

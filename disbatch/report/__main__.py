@@ -1,6 +1,6 @@
 """`python -m disbatch.report`: the same as the command `disbatch-report`."""
 
-from disbatch.report.program import program
+from disbatch.programs import report
 
 if __name__ == "__main__":
-    program()
+    report()

@@ -40,6 +40,7 @@ from disbatch.runtime.remains import Remains
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S
 from disbatch.runtime.signals import on_end_signals
+from disbatch.runtime.startcheck import check_context
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError
 from kvsstcp.values import Value
@@ -54,6 +55,7 @@ Sayer = Callable[[str, Level], None]
 
 def run_context(prefix: str, settings: ContextSettings, say: Sayer) -> int:
     """Joins the run and stays until its engines are gone; returns the exit code. Raises DisBatchError."""
+    check_context(settings)
     return asyncio.run(_run(prefix, settings, say))
 
 
@@ -100,7 +102,7 @@ class Context:
         self._retirement = Retirement(
             settings.retire_command, self._nodes, here, lambda text: say(text, "warning"), os.environ
         )
-        self._launches = Launches(self._exited)
+        self._launches = Launches(self._exited, lambda text: say(text, "warning"))
 
     async def join(self) -> None:
         """Asks to be taken in, and starts the engines. Raises UsageError when refused."""

@@ -9,11 +9,10 @@ import shlex
 import sys
 
 from disbatch.core.errors import MachineError
+from disbatch.importpath import arguments, bootstrap
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.remote import program_root
 from kvsstcp.ownfile import create_file
-
-_START = "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.ctl import program; program()"
 
 _SCRIPT = """#!/bin/bash
 # Adds machines to the disBatch run {name}, or shows and steers it: --help tells how.
@@ -22,7 +21,7 @@ if [ ! -x "$python" ]; then
     echo "$(hostname): $python is not here; disBatch has to be installed on a file system that all nodes see" >&2
     exit 3
 fi
-DISBATCH_CTL_NAME={script} exec "$python" -c {start} {root} {prefix} "$@"
+DISBATCH_CTL_NAME={script} exec "$python" {start} {prefix} "$@"
 """
 
 
@@ -34,8 +33,7 @@ def write_script(facts: RunFacts) -> None:
         name=os.path.basename(facts.prefix).replace("\n", " "),
         python=quoted(sys.executable),
         script=quoted(os.path.basename(path)),
-        start=quoted(_START),
-        root=quoted(program_root()),
+        start=" ".join(map(quoted, (*bootstrap("script")[1:], *arguments(program_root())))),
         prefix=quoted(facts.prefix),
     )
     try:

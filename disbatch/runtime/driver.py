@@ -148,7 +148,7 @@ class DriverShell:
         on_end_signals(self._loop, self._signalled)
         self._display.begin(self.snapshot)
         self._feeder = self._make_feeder(feed)
-        self._launches = Launches(self._exited)
+        self._launches = Launches(self._exited, self._warn)
         self._inbox = Inbox(self._log, self._launches.signed_in, self._read_inbox)
         if context is not None:
             self._happened(context)

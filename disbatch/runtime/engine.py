@@ -42,6 +42,7 @@ from disbatch.core.phases import EngineConfig
 from disbatch.output import print_last
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
+from disbatch.runtime.descriptors import raise_limit_of_engine
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import kill_descendants, tell_deadline
 from disbatch.runtime.line import DriverLine
@@ -365,6 +366,7 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
         return 3
     after_s = 0.0
     try:
+        raise_limit_of_engine(start.config.slots)
         provision = _provide(start, log)
         # Not asyncio.run, which waits for its threads at the end: one may still be asking a name server that does not
         # answer for an address of the driver that was not needed. The process ends by os._exit.

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
+from disbatch.runtime.descriptors import users_limit
 from disbatch.runtime.processes import BASH
 
 SIGN_IN_S = 30.0  # a program that has not signed in by then is perhaps one that cannot
@@ -36,15 +37,16 @@ class FeedCommand:
         self._loop = asyncio.get_running_loop()
         self._gone = asyncio.Event()
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._pid = os.posix_spawn(
-            BASH,
-            [BASH, b"-c", os.fsencode(self._command)],
-            self._environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, null, 0)],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
-        )
+        with users_limit:
+            self._pid = os.posix_spawn(
+                BASH,
+                [BASH, b"-c", os.fsencode(self._command)],
+                self._environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, users_limit.low(null), 0)],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            )
         os.close(null)
         self._pidfd = os.pidfd_open(self._pid)
         self._loop.add_reader(self._pidfd, self._ended)

@@ -18,10 +18,13 @@ from disbatch.core.driver_events import EngineAside, EngineLost
 from disbatch.core.failures import last_line
 from disbatch.core.hookfacts import Facts, Hooked, Origin, facts
 from disbatch.core.notable import BarrierMet, Batch, FirstFailure, Notable, RunEnd
+from disbatch.runtime.descriptors import give_users_limit
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.processes import BASH
+from disbatch.runtime.spawner import TEMPORARY
 
 EVENT_VARIABLE = "DISBATCH_EVENT"
+_AGAIN_S = (1.0, 4.0)  # where there is no descriptor or process to be had
 _SAID_BYTES = 4000  # of what the command prints, the end is kept
 _PATIENCE_S = 2.0  # then somebody who waits for the prompt is told what for
 
@@ -109,22 +112,33 @@ class Hooks:
 
     async def _tell(self, told: Facts) -> None:
         name = str(told["event"])
-        try:
-            problem = await self._call(name, json.dumps(told).encode("ascii") + b"\n")
-        except OSError as error:
-            problem = f"cannot start bash: {error.strerror}"
+        problem = await self._call_again(name, json.dumps(told).encode("ascii") + b"\n")
         if problem:
             self._warn(f"the command of --on-event failed at {name}: {problem}")
         else:
             self._run.log.info("the command of --on-event was run at %s", name)
 
+    async def _call_again(self, name: str, text: bytes) -> str:
+        """Runs the command, later where the machine has nothing left to start it with. What went wrong, or nothing."""
+        for wait_s in (*_AGAIN_S, None):
+            try:
+                return await self._call(name, text)
+            except OSError as error:
+                why = f"cannot start bash: {error.strerror}"
+                if error.errno not in TEMPORARY or wait_s is None:
+                    return why
+                self._run.log.warning("--on-event at %s: %s; tried again in %g s", name, why, wait_s)
+                await asyncio.sleep(wait_s)
+        raise AssertionError("unreachable")
+
     async def _call(self, name: str, text: bytes) -> str:
         """Runs the command once. What went wrong in one line, or nothing."""
-        given = os.memfd_create("event")  # a file, so that nobody waits for a command that does not read
-        os.write(given, text)
-        os.lseek(given, 0, os.SEEK_SET)
         tail = _Tail()
+        given = -1
         try:
+            given = os.memfd_create("event")  # a file, so that nobody waits for a command that does not read
+            os.write(given, text)
+            os.lseek(given, 0, os.SEEK_SET)
             process = await asyncio.create_subprocess_exec(
                 BASH,
                 "-c",
@@ -135,10 +149,12 @@ class Hooks:
                 env={**os.environ, EVENT_VARIABLE: name},
                 start_new_session=True,
             )
+            give_users_limit(process.pid)
             tail.started()
             code = await _wait(process, self._limits.seconds)
         finally:
-            os.close(given)
+            if given >= 0:
+                os.close(given)
             said = tail.close()
         if code is None:
             return f"it was killed after {self._limits.seconds:g} s"

@@ -11,6 +11,7 @@ from kvsstcp.aclient import AsyncClient
 from kvsstcp.auth import Certificate
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Info
+from kvsstcp.limits import Limits
 from kvsstcp.server import Server
 from kvsstcp.values import Value
 
@@ -59,11 +60,12 @@ class EmbeddedKvs:
         certificate: Certificate,
         log: logging.Logger,
         plain: socket.socket | None,
+        limits: Limits,
     ) -> None:
         self.on_lost: Callable[[str], None] = log.error  # never called: it lives and dies with the driver
         self._sock = sock
         self._plain = plain
-        self._server = Server(token=token, certificate=certificate, logger=log)
+        self._server = Server(token=token, certificate=certificate, limits=limits, logger=log)
         self._server.on_down = lambda: log.warning("a client asked the KVS to end: ignored")
         self.put = self._server.local.put
         self.subscribe = self._server.local.subscribe

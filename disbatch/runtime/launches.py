@@ -6,13 +6,16 @@ Launchers are started a few dozen at a time, what they say is kept for the user,
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from disbatch.contexts import launchwords
+from disbatch.runtime.descriptors import users_limit
 from disbatch.runtime.guard import LEASE_OVER
+from disbatch.runtime.spawner import TEMPORARY
 
 AT_ONCE = (
     32  # launchers that have not brought their engine in yet; more would overload the host that starts them
@@ -21,6 +24,8 @@ SIGN_IN_S = 60.0  # an engine that has not signed in by then never will
 SAID_BYTES = 4000  # of what a launcher prints, the end is kept
 SHOWN_LINES = 3  # of that, where no engine has come up; an engine that is lost later has one line
 END_S = 5.0  # for engines to go when all is over
+AGAIN_S = 1.0  # until a launcher is started for which no descriptor or process was to be had
+GIVE_UP_S = 60.0  # what has failed for so long for want of these has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,36 @@ class _Process:
         self.too_late = False
 
 
-class Launches:
-    """`exited(rank, why)` is called for each process that is gone."""
+class _Pipes:
+    """Of a launcher that is about to start: (its end, ours) for its input, (ours, its end) for its output."""
 
-    def __init__(self, exited: Callable[[int, str], None]) -> None:
+    def __init__(self) -> None:
+        self.stdin, self.stdin_w = os.pipe2(os.O_CLOEXEC)
+        try:
+            self.output, self.output_w = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(self.stdin)
+            os.close(self.stdin_w)
+            raise
+
+    def close_its(self) -> None:
+        os.close(self.stdin)
+        os.close(self.output_w)
+
+    def close_ours(self) -> None:
+        os.close(self.stdin_w)
+        os.close(self.output)
+
+
+class Launches:
+    """`exited(rank, why)` is called for each process that is gone. `short(text)` is told when nothing can be started for
+    want of descriptors or processes: once, until something was."""
+
+    def __init__(self, exited: Callable[[int, str], None], short: Callable[[str], None]) -> None:
         self._exited = exited
+        self._tell_short = short
+        self._short_since: float | None = None
+        self._again: asyncio.TimerHandle | None = None
         self.codes: dict[int, int] = {}  # exit codes of processes that have ended, by rank
         self._processes: dict[int, _Process] = {}  # by rank
         self._waiting: deque[LaunchOrder] = deque()
@@ -93,6 +123,8 @@ class Launches:
     async def finish(self) -> None:
         """Waits until all are gone; what does not go is killed, and engines kill what they left."""
         self._waiting.clear()
+        if self._again is not None:
+            self._again.cancel()
         for process in self._processes.values():
             self._close_stdin(process)
         if not self._processes:
@@ -105,44 +137,74 @@ class Launches:
                 os.kill(process.pid, signal.SIGKILL)
 
     def _start_more(self) -> None:
-        while self._waiting and self._starting < AT_ONCE:
-            self._start(self._waiting.popleft())
+        while self._waiting and self._starting < AT_ONCE and self._again is None:
+            order = self._waiting.popleft()
+            try:
+                self._start(order)
+            except OSError as error:
+                if error.errno in TEMPORARY and self._may_wait(str(error.strerror)):
+                    self._waiting.appendleft(order)
+                else:
+                    why = f"cannot start {order.argv[0]}: {error.strerror}"
+                    self._loop.call_soon(self._exited, order.rank, why)
+            else:
+                self._short_since = None
+
+    def _may_wait(self, why: str) -> bool:
+        """Whether what cannot be started now is tried again; then it will be."""
+        now = self._loop.time()
+        if self._short_since is None:
+            self._short_since = now
+            self._tell_short(
+                f"engines cannot be started now: {why}; this is tried again for {GIVE_UP_S:.0f} s"
+            )
+        if now - self._short_since > GIVE_UP_S:
+            return False
+        self._again = self._loop.call_later(AGAIN_S, self._start_again)
+        return True
+
+    def _start_again(self) -> None:
+        self._again = None
+        self._start_more()
 
     def _start(self, order: LaunchOrder) -> None:
-        stdin, stdin_w = os.pipe2(os.O_CLOEXEC)
-        output, output_w = os.pipe2(os.O_CLOEXEC)
+        pipes = _Pipes()
         try:
-            pid = os.posix_spawnp(
-                order.argv[0],
-                order.argv,
-                order.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, stdin, 0),
-                    (os.POSIX_SPAWN_DUP2, output_w, 1),
-                    (os.POSIX_SPAWN_DUP2, output_w, 2),
-                ],
-                setsid=True,  # a Ctrl-C at the terminal is for the driver alone
-                setsigmask=[],
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
-            )
-        except OSError as error:
-            os.close(stdin_w)
-            os.close(output)
-            why = f"cannot start {order.argv[0]}: {error.strerror}"
-            self._loop.call_soon(self._exited, order.rank, why)
-            return
+            with users_limit:  # also for the engine: srun sets there what it has here
+                pid = os.posix_spawnp(
+                    order.argv[0],
+                    order.argv,
+                    order.environ,
+                    file_actions=[
+                        (os.POSIX_SPAWN_DUP2, users_limit.low(pipes.stdin), 0),
+                        (os.POSIX_SPAWN_DUP2, users_limit.low(pipes.output_w), 1),
+                        (os.POSIX_SPAWN_DUP2, 1, 2),
+                    ],
+                    setsid=True,  # a Ctrl-C at the terminal is for the driver alone
+                    setsigmask=[],
+                    setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+                )
+        except OSError:
+            pipes.close_ours()
+            raise
         finally:
-            os.close(stdin)
-            os.close(output_w)
-        process = _Process(order.rank, order.node, pid, stdin_w, output)
+            pipes.close_its()
+        process = _Process(order.rank, order.node, pid, pipes.stdin_w, pipes.output)
         process.late = self._loop.call_later(SIGN_IN_S, self._too_late, process)
         self._starting += 1
-        self._loop.add_reader(output, self._said, process)
+        self._loop.add_reader(pipes.output, self._said, process)
         self._watch(process)
 
     def _watch(self, process: _Process) -> None:
         self._processes[process.rank] = process
-        pidfd = os.pidfd_open(process.pid)
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except OSError as error:
+            if error.errno not in TEMPORARY:
+                raise
+            # It runs all the same; that it has ended is then noticed later.
+            self._loop.call_later(AGAIN_S, self._watch, process)
+            return
         self._loop.add_reader(pidfd, self._gone, process, pidfd)
 
     def _gone(self, process: _Process, pidfd: int) -> None:
@@ -189,9 +251,10 @@ class Launches:
 
 
 def _readable(fd: int) -> bool:
-    import select
-
-    return bool(select.select([fd], [], [], 0)[0])
+    # Not select(2), which takes no descriptor above 1023.
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def how_it_ended(code: int) -> str:

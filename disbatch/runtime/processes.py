@@ -25,6 +25,7 @@ from typing import NamedTuple
 from disbatch.core.model import NOT_STARTED, Outcome
 from disbatch.core.status import SNIPPET_END
 from disbatch.runtime.affinity import Affinity
+from disbatch.runtime.descriptors import users_limit
 
 BASH = b"/bin/bash"
 MAX_ARG = 128 * 1024 - 1  # the kernel takes no longer single argument (MAX_ARG_STRLEN, with its final NUL)
@@ -153,27 +154,31 @@ class ProcessTable:
     def _spawn(
         self, command: bytes, env: Mapping[bytes, bytes], out_w: int, err_w: int, fds: list[int]
     ) -> int:
-        actions = [
-            (os.POSIX_SPAWN_DUP2, self._null, 0),
-            (os.POSIX_SPAWN_DUP2, out_w, 1),
-            (os.POSIX_SPAWN_DUP2, err_w, 2),
-        ]
+        text = -1
         if len(command) > MAX_ARG:
             text = os.memfd_create("command", os.MFD_CLOEXEC)
             fds.append(text)
             _write_all(text, command)
             os.lseek(text, 0, os.SEEK_SET)
-            actions.append((os.POSIX_SPAWN_DUP2, text, _LONG_FD))
             command = _FROM_FD
-        return os.posix_spawn(
-            BASH,
-            [BASH, b"-c", command],
-            env,
-            file_actions=actions,
-            setsid=True,
-            setsigmask=[],
-            setsigdef=_RESET_SIGNALS,
-        )
+        with users_limit:
+            low = users_limit.low
+            actions = [
+                (os.POSIX_SPAWN_DUP2, low(self._null), 0),
+                (os.POSIX_SPAWN_DUP2, low(out_w), 1),
+                (os.POSIX_SPAWN_DUP2, low(err_w), 2),
+            ]
+            if text >= 0:
+                actions.append((os.POSIX_SPAWN_DUP2, low(text), _LONG_FD))
+            return os.posix_spawn(
+                BASH,
+                [BASH, b"-c", command],
+                env,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=[],
+                setsigdef=_RESET_SIGNALS,
+            )
 
     def _watch_older(self) -> None:
         """The pipes of tasks that still run after a while are watched from now on."""

@@ -1,6 +1,6 @@
 """An engine that was started by a command on some node: it reads the run's info file and serves until it is told to go.
 
-`python -c BOOTSTRAP ROOT ORDER`, where ORDER is a JSON object without anything secret. Standard input is the lifeline:
+The last argument, the order, is a JSON object without anything secret. Standard input is the lifeline:
 when it ends, the driver, or the way to it, is gone.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from disbatch.core.binding import BindRule
 from disbatch.core.phases import EngineConfig
+from disbatch.importpath import ROOT, arguments, bootstrap
 from disbatch.runtime.engine import EngineStart, engine_process
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import run_guarded
@@ -20,13 +21,10 @@ from disbatch.runtime.sweep import process_name
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Address, read_info
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BOOTSTRAP = "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.runtime.remote import main; sys.exit(main())"
-
 
 def engine_argv(order: Mapping[str, Any]) -> tuple[str, ...]:
     """The command that starts an engine on a node that sees this interpreter and this folder."""
-    return (sys.executable, "-c", BOOTSTRAP, program_root(), json.dumps(dict(order)))
+    return (*bootstrap("engine"), *arguments(program_root()), json.dumps(dict(order)))
 
 
 def program_root() -> str:

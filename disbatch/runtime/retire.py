@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from disbatch.contexts.retirement import GiveBack, NodePool, leftovers
 from disbatch.core.failures import last_line
+from disbatch.runtime.descriptors import give_users_limit
 from disbatch.runtime.launches import how_it_ended
 from disbatch.runtime.processes import BASH
 from disbatch.runtime.settings import RETIRE_CALL_S, RETIRE_GATHER_S, RETIRE_WAITS_S
@@ -91,7 +92,10 @@ class Retirement:
     async def _run(self, call: GiveBack) -> str:
         """What went wrong, in one line, or nothing."""
         there = {name for name in self._leftovers if os.path.lexists(name)}
-        said = os.memfd_create("said")  # not a pipe: what the command leaves running would hold that open
+        try:
+            said = os.memfd_create("said")  # not a pipe: what the command leaves running would hold that open
+        except OSError as error:
+            return f"cannot start bash: {error.strerror}"
         try:
             self._process = await asyncio.create_subprocess_exec(
                 BASH,
@@ -103,6 +107,7 @@ class Retirement:
                 env=call.environ,
                 start_new_session=True,
             )
+            give_users_limit(self._process.pid)
             code = await asyncio.wait_for(self._process.wait(), RETIRE_CALL_S)
             words = last_line(_end_of(said).decode("utf-8", "replace"))
         except TimeoutError:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from disbatch.core.errors import MachineError
 from disbatch.runtime.certificate import CertificateMaker
+from disbatch.runtime.descriptors import kvs_limits
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.kvs import CONNECT_S, EmbeddedKvs, ExternalKvs, Kvs
 from disbatch.runtime.prepare import listen
@@ -54,6 +55,7 @@ class OwnServer:
         self.token: bytes | None = make_token()
         self.warning = ""
         self._maker = maker
+        self._limits = kvs_limits(settings.context)
         everywhere = settings.use_address is None
         self._sock = listen((EVERYWHERE, 0) if everywhere else settings.use_address, "--use-address")
         self.addresses: tuple[Address, ...] = (_address(self._sock),)
@@ -78,7 +80,7 @@ class OwnServer:
         assert self.token is not None
         pem = certificate.certificate_pem
         write_info(files.kvsinfo, Info(self.addresses, self.token, files.job_id, pem), words)
-        return EmbeddedKvs(self._sock, self.token, certificate, log, self._plain), pem
+        return EmbeddedKvs(self._sock, self.token, certificate, log, self._plain, self._limits), pem
 
     def environ(self, files: RunFiles) -> dict[str, str]:
         found = {"KVSSTCP_INFO": os.path.abspath(files.kvsinfo)}

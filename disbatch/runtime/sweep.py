@@ -3,8 +3,7 @@
 Found are the tasks, by DISBATCH_SESSION in their environment (no secret; a task that is itself a disBatch hands it on),
 the engine and its guard, by their process name, and whatever stands below any of these. The driver sweeps where a
 launcher has ended: engine and guard may both be dead then, or stopped, and nobody left to kill what they ran.
-
-    python -c BOOTSTRAP ROOT SESSION
+The last argument is the session.
 """
 
 import contextlib
@@ -15,13 +14,12 @@ import sys
 import time
 from collections.abc import Iterator
 
+from disbatch.importpath import arguments, bootstrap
+
 VARIABLE = "DISBATCH_SESSION"
 RUN_BYTES = 8  # random; in hexadecimal digits they name a run
 SECONDS = 5.0  # something that forks faster than it is killed, or waits for a dead file system, may be left
 ROUND_S = 0.01
-BOOTSTRAP = (
-    "import sys; sys.path[0:1] = [sys.argv.pop(1)]; from disbatch.runtime.sweep import main; sys.exit(main())"
-)
 
 
 def is_run_session(did: str) -> bool:
@@ -69,7 +67,7 @@ def main() -> int:
 
 
 def sweep_argv(session: str, root: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", BOOTSTRAP, root, session)
+    return (*bootstrap("sweep"), *arguments(root), session)
 
 
 def _of_session(session: str) -> Iterator[int]:

@@ -16,7 +16,7 @@ def test_a_few_dozen_start_at_a_time() -> None:
     async def scene() -> None:
         ended: list[int] = []
         before = set(children(os.getpid()))
-        launches = Launches(lambda rank, why: ended.append(rank))
+        launches = Launches(lambda rank, why: ended.append(rank), print)
         for rank in range(AT_ONCE + MORE):
             launches.order(LaunchOrder(rank, f"n{rank}", 1, "X", ("/bin/cat",), {}, ""))
         started = set(children(os.getpid())) - before

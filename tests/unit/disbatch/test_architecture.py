@@ -11,7 +11,15 @@ ROOT = Path(__file__).parents[3]
 # room -> rooms of the house that it may import (its own always)
 ARROWS = {
     "disbatch": set(),
-    "disbatch.__main__": {"disbatch.cli"},
+    "disbatch.__main__": {"disbatch.programs"},
+    "disbatch.disBatch": {"disbatch", "disbatch.programs"},
+    "disbatch.programs": {
+        "disbatch",
+        "disbatch.cli",
+        "disbatch.ctl",
+        "disbatch.report",
+        "disbatch.runtime",
+    },
     "disbatch.cli": {
         "disbatch",
         "disbatch.monitor",
@@ -32,7 +40,8 @@ ARROWS = {
     },
     "disbatch.api": {"disbatch", "disbatch.runtime", "disbatch.contexts", "disbatch.core", "kvsstcp"},
     "disbatch.monitor": {"disbatch", "disbatch.core", "kvsstcp"},
-    "disbatch.monitor.__main__": {"disbatch.ctl"},
+    "disbatch.monitor.__main__": {"disbatch.programs"},
+    "disbatch.report.__main__": {"disbatch.programs"},
     "disbatch.report": {"disbatch", "disbatch.monitor", "disbatch.core", "kvsstcp"},
     "disbatch.web": {"disbatch", "disbatch.web.picture", "disbatch.runtime", "disbatch.core"},
     "disbatch.web.picture": {"disbatch.core"},
