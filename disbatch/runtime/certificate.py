@@ -9,11 +9,13 @@ import signal
 from typing import TYPE_CHECKING
 
 from disbatch.core.errors import MachineError
+from disbatch.runtime.misfortune import in_words
 
 if TYPE_CHECKING:
     from kvsstcp.auth import Certificate
 
 _BETWEEN = b"\0"  # stands in no PEM text
+_WORDS_BYTES = 1_000  # of why there is none
 
 
 class CertificateMaker:
@@ -30,9 +32,12 @@ class CertificateMaker:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 from kvsstcp.auth import make_certificate
 
-                with open(write_end, "wb") as pipe:
+                with open(write_end, "wb", closefd=False) as pipe:
                     pipe.write(_BETWEEN.join(make_certificate("disBatch")))
                 code = 0
+            except Exception as error:
+                # The top of this process: the driver tells the user.
+                os.write(write_end, in_words(error).encode("utf-8", "replace")[:_WORDS_BYTES])
             finally:
                 os._exit(code)
         os.close(write_end)
@@ -45,9 +50,9 @@ class CertificateMaker:
             parts = pipe.read().split(_BETWEEN)
         self._reap()
         if len(parts) != 2:
-            raise MachineError(
-                "the certificate of this run could not be made; is the package cryptography whole?"
-            )
+            words = parts[0].decode("utf-8", "replace")
+            why = f": {words}" if words else "; is the package cryptography whole?"
+            raise MachineError(f"the certificate of this run could not be made{why}")
         return Certificate(*parts)
 
     def close(self) -> None:
