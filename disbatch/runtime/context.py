@@ -39,6 +39,7 @@ from disbatch.runtime.launches import Launches
 from disbatch.runtime.remains import Remains
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.settings import RETIRE_END_S
+from disbatch.runtime.shortage import tell_shortages
 from disbatch.runtime.signals import on_end_signals
 from disbatch.runtime.startcheck import check_context
 from kvsstcp.aclient import AsyncClient
@@ -97,6 +98,7 @@ class Context:
         self._hard = False  # what runs is to be stopped as well
         self._away = False  # from any driver
         self._loop = asyncio.get_running_loop()
+        tell_shortages(self._loop, lambda text: say(text, "warning"))
         self._all_gone = asyncio.Event()
         here = driver_node(os.environ, socket.gethostname(), self._nodes)
         self._retirement = Retirement(

@@ -4,7 +4,6 @@ The soft limit is raised to the hard one. It is lowered again for the moment in 
 inherited: programs that use select(2) work with descriptors below 1024 only.
 """
 
-import contextlib
 import os
 import resource
 import sys
@@ -27,6 +26,9 @@ PER_TASK = 2
 # same as above.
 ENGINE_BASE = BASE + 256
 
+# Connections to a web page, known or not: no more than these, and than this part of all descriptors.
+PAGE_MOST = 300
+PAGE_SHARE = 5
 # A command is given no more of them: input, output, error output, a text to read.
 _LOW = 4
 
@@ -109,16 +111,21 @@ class _UsersLimit:
 users_limit = _UsersLimit()
 
 
-def give_users_limit(pid: int) -> None:
-    """The same for a command that has just been started by other means."""
-    if _users is not None:
-        with contextlib.suppress(OSError):
-            resource.prlimit(pid, _KIND, _users)
+def with_users_limit(*argv: str | bytes) -> tuple[str | bytes, ...]:
+    """Return a command that runs this one with the limit that the user has set, for where it is started by asyncio."""
+    if _users is None:
+        return argv
+    return ("/bin/bash", "-c", f'ulimit -Sn {_users[0]} && exec "$@"', "bash", *argv)
 
 
-def kvs_limits(context: ContextSettings) -> Limits:
-    """Return the bounds of a driver's KVS: connections take what its engines, launchers and files leave."""
-    return limits_for(current_limit(), reserve(context))
+def kvs_limits(context: ContextSettings, *, page: bool) -> Limits:
+    """Return the bounds of a driver's KVS: connections take what engines, launchers, files and the web page leave."""
+    return limits_for(current_limit(), reserve(context) + (page_connections() if page else 0))
+
+
+def page_connections() -> int:
+    """Return how many connections a web page may have."""
+    return min(PAGE_MOST, current_limit() // PAGE_SHARE)
 
 
 def reserve(context: ContextSettings) -> int:

@@ -91,8 +91,10 @@ class Display:
     def looked(self) -> None:
         """Somebody looks at the run: the number of tasks is wanted."""
         if isinstance(self._source, FileSource) and not self._counting:
-            self._counting = True
-            Thread(target=self._count, args=(self._source,), name="counter", daemon=True).start()
+            # without a thread it is tried again at the next look
+            with contextlib.suppress(RuntimeError):
+                Thread(target=self._count, args=(self._source,), name="counter", daemon=True).start()
+                self._counting = True
 
     def _count(self, source: FileSource) -> None:
         # whoever feeds the tasks finds the error as well, and says so

@@ -69,6 +69,7 @@ from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.roster import Entries, Roster
 from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
+from disbatch.runtime.shortage import tell_shortages
 from disbatch.runtime.signals import on_end_signals
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.steering import Steering
@@ -140,6 +141,7 @@ class DriverShell:
         """Runs to the end. `engines` have been started already, `orders` are carried out once the KVS serves; both are
         of the driver's own `context`, which is None for a run that waits for others."""
         self._loop = asyncio.get_running_loop()
+        tell_shortages(self._loop, self._warn)
         self._over: asyncio.Future[Ending] = self._loop.create_future()
         self._recording = Recording(
             status_fd, self._files, self._resume, self._observers, self._happened, self._tell, self._fsync

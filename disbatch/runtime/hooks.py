@@ -18,7 +18,7 @@ from disbatch.core.driver_events import EngineAside, EngineLost
 from disbatch.core.failures import last_line
 from disbatch.core.hookfacts import Facts, Hooked, Origin, facts
 from disbatch.core.notable import BarrierMet, Batch, FirstFailure, Notable, RunEnd
-from disbatch.runtime.descriptors import give_users_limit
+from disbatch.runtime.descriptors import with_users_limit
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.processes import BASH
 from disbatch.runtime.spawner import TEMPORARY
@@ -140,16 +140,13 @@ class Hooks:
             os.write(given, text)
             os.lseek(given, 0, os.SEEK_SET)
             process = await asyncio.create_subprocess_exec(
-                BASH,
-                "-c",
-                self._command,
+                *with_users_limit(BASH, "-c", self._command),
                 stdin=given,
                 stdout=tail.write_end,
                 stderr=tail.write_end,
                 env={**os.environ, EVENT_VARIABLE: name},
                 start_new_session=True,
             )
-            give_users_limit(process.pid)
             tail.started()
             code = await _wait(process, self._limits.seconds)
         finally:

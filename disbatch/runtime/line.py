@@ -8,6 +8,7 @@ import random
 import time
 
 from disbatch.core.errors import MachineError
+from disbatch.runtime.shortage import shortage
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import Address, read_info
@@ -92,6 +93,11 @@ class DriverLine:
         try:
             # in a thread: the file system may hang, and the lease goes on
             info = await asyncio.to_thread(read_info, path)
+        except RuntimeError as error:
+            if not shortage(error):
+                raise
+            self._log.warning("cannot read %s now: %s", path, error)
+            return
         except KvsError as error:
             if not os.path.lexists(path):
                 raise MachineError("the driver is gone, and its run is over") from None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from disbatch.contexts.retirement import GiveBack, NodePool, leftovers
 from disbatch.core.failures import last_line
-from disbatch.runtime.descriptors import give_users_limit
+from disbatch.runtime.descriptors import with_users_limit
 from disbatch.runtime.launches import how_it_ended
 from disbatch.runtime.processes import BASH
 from disbatch.runtime.settings import RETIRE_CALL_S, RETIRE_GATHER_S, RETIRE_WAITS_S
@@ -98,16 +98,13 @@ class Retirement:
             return f"cannot start bash: {error.strerror}"
         try:
             self._process = await asyncio.create_subprocess_exec(
-                BASH,
-                "-c",
-                self._command,
+                *with_users_limit(BASH, "-c", self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
                 env=call.environ,
                 start_new_session=True,
             )
-            give_users_limit(self._process.pid)
             code = await asyncio.wait_for(self._process.wait(), RETIRE_CALL_S)
             words = last_line(_end_of(said).decode("utf-8", "replace"))
         except TimeoutError:

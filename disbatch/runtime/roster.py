@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from disbatch.core.errors import UsageError
 from disbatch.core.takeover import JoinedContext
+from disbatch.runtime.shortage import shortage
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import read_private, write_private
 
+_AGAIN_S = (0.2, 1.0)  # where the machine has no descriptor or thread to give
 _BEGIN = "-----BEGIN"
 _WORDS = ("ranks ", "context ")
 
@@ -52,10 +54,19 @@ class Roster:
     async def _write(self, before: "asyncio.Task[None] | None", then: Callable[[], None]) -> None:
         if before is not None:
             await asyncio.wait((before,))
-        try:
-            await asyncio.to_thread(_replace, self._path, self._now())
-        except (OSError, KvsError) as error:
-            self._warn(f"cannot note in {self._path} who has joined (--reattach): {error}")
+        for wait_s in (*_AGAIN_S, None):
+            try:
+                await asyncio.to_thread(_replace, self._path, self._now())
+                break
+            except (OSError, KvsError, RuntimeError) as error:
+                missing = shortage(error) or shortage(error.__cause__)
+                if missing and wait_s is not None:
+                    await asyncio.sleep(wait_s)
+                    continue
+                if isinstance(error, RuntimeError) and not missing:
+                    raise
+                self._warn(f"cannot note in {self._path} who has joined (--reattach): {error}")
+                break
         then()
 
 

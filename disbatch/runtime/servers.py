@@ -55,7 +55,7 @@ class OwnServer:
         self.token: bytes | None = make_token()
         self.warning = ""
         self._maker = maker
-        self._limits = kvs_limits(settings.context)
+        self._limits = kvs_limits(settings.context, page=settings.web is not None)
         everywhere = settings.use_address is None
         self._sock = listen((EVERYWHERE, 0) if everywhere else settings.use_address, "--use-address")
         self.addresses: tuple[Address, ...] = (_address(self._sock),)

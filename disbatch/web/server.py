@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from disbatch.runtime.descriptors import page_connections
 from disbatch.web.access import HEADERS, Access, own_origin
 from disbatch.web.control import MOST_BYTES, Order, OrderError, read_order
 from disbatch.web.hub import Hub, Viewer
@@ -21,7 +22,6 @@ from disbatch.web.hub import Hub, Viewer
 VIEWERS = 100  # at a time: each costs a connection and a queue
 AT_ONCE = 32  # asyncio accepts so many connections before the first of them is counted
 LISTEN_QUEUE = 512  # in the kernel
-CONNECTIONS = 300  # at a time, known or not: descriptors are for the run first of all
 SHUTDOWN_S = 0.5  # for open answers, at the end
 PLOTLY_AGE_S = 86400
 
@@ -43,6 +43,7 @@ class PageServer:
         log: logging.Logger,
     ) -> None:
         self._sock = sock
+        self._most = page_connections()  # descriptors are for the run first of all
         self._access = access
         self._hub = hub
         self._looked = looked
@@ -80,7 +81,7 @@ class PageServer:
 
     def _connection(self) -> asyncio.BaseProtocol:
         server = self._runner.server
-        if server is None or len(server.connections) >= CONNECTIONS:
+        if server is None or len(server.connections) >= self._most:
             return _Refusal()
         return server()
 

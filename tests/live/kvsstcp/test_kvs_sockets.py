@@ -210,6 +210,32 @@ def test_a_server_without_descriptors_serves_on_and_accepts_later(tmp_path: Path
         process.wait(10)
 
 
+def test_a_server_without_descriptors_makes_room_at_the_cost_of_strangers(tmp_path: Path) -> None:
+    path, log = tmp_path / "info", tmp_path / "log"
+    command = [sys.executable, "-m", "kvsstcp", "server", "-H", "127.0.0.1", "--info-file", str(path)]
+    limited = ["bash", "-c", 'ulimit -n 40; exec "$@"', "bash", *command, "-l", str(log)]
+    process = subprocess.Popen(limited, cwd=ROOT)
+    strangers: list[socket.socket] = []
+    try:
+        end = time.monotonic() + 20
+        while not path.exists():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+        info = read_info(path)
+        strangers = [socket.create_connection(info.addresses[0], 20) for _ in range(100)]
+        began = time.monotonic()
+        with Client(info, timeout_s=20) as client:
+            client.put("k", VALUE)
+            assert client.get("k") == VALUE
+        assert time.monotonic() - began < 5  # strangers have ten seconds
+        assert log.read_text().count("no room for another connection") == 1
+    finally:
+        for each in strangers:
+            each.close()
+        process.terminate()
+        process.wait(10)
+
+
 @contextlib.asynccontextmanager
 async def serving(alone: bool, certificate: Certificate | None) -> AsyncIterator[tuple[Server, Info]]:
     limits = Limits(output_bytes=10_000, batch_bytes=1_000, close_flush_s=0.5)
