@@ -4,10 +4,11 @@ import contextlib
 import re
 import shlex
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from disbatch_runs import PYTHON, Bench, Run, wait_until
+from disbatch_runs import PYTHON, Bench, Run, observed, wait_until
 
 PROGRAM = shlex.join(PYTHON)
 STRANGERS = 400
@@ -57,8 +58,10 @@ def test_strangers_shut_nobody_out(bench: Bench) -> None:
     run = limited(bench, "-n 256", "-s", "localhost:1", "-p", "run", "Tasks")
     run.until(bench.task_pids, "the first task runs")
     with strangers(port_of(bench)):
+        began = time.monotonic()
         shown = bench.run("--status", program=["./run_dbUtil.sh"])
         assert shown.code == 0 and "running" in shown.out, shown.err
+        observed("strangers on the port: a viewer is shown the run", began)
         joined = bench.start("-s", "localhost:3", program=["./run_dbUtil.sh"])
         wait_until(
             lambda: len(bench.task_pids()) == 4, "the engine that has joined runs tasks", logs=run.logs
