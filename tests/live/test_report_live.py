@@ -143,7 +143,10 @@ def test_a_page_that_cannot_be_written(bench: Bench) -> None:
 
 def test_no_plotly_is_said(bench: Bench) -> None:
     bench.here(1, tasks="true\n")
-    bench.file("plotly.py", "raise ModuleNotFoundError('plotly')\n")
+    blocked = bench.path / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['plotly'] = None\n")
+    bench.env["PYTHONPATH"] = f"{blocked}:{ROOT}"
     done = report(bench, "run_status.txt", "--html", "page.html")
     assert done.code == 2
     assert done.err == "disbatch-report: error: --html needs plotly: pip install 'disbatch[web]'\n"

@@ -154,7 +154,7 @@ def test_what_the_page_is_made_of_is_installed() -> None:
         path.name for path in (root / "disbatch/report").iterdir() if path.is_file() and path.suffix != ".py"
     }
     assert there == set(project["tool"]["setuptools"]["package-data"]["disbatch.report"])
-    assert project["project"]["scripts"]["disbatch-report"] == "disbatch.report.program:program"
+    assert project["project"]["scripts"]["disbatch-report"] == "disbatch.programs:report"
 
 
 def test_words() -> None:
