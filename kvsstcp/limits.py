@@ -32,6 +32,9 @@ class Limits(NamedTuple):
     """Connections that have not proven themselves. When one more comes the oldest is cut off, because an honest
     client is through in milliseconds: so half-open connections never keep anybody out."""
 
+    together: int = 22_048
+    """Connections of both kinds. The oldest that have not proven themselves make room for others."""
+
     listen_backlog: int = 1_024
     """Connections that the kernel holds for us while we are busy: a thousand engines start in the same second."""
 
@@ -75,15 +78,20 @@ class Limits(NamedTuple):
 
 DEFAULT_LIMITS = Limits()
 # Fewer than that would keep honest clients out that come at the same time.
-_LEAST_CONNECTIONS = 4
+_LEAST = 4
+# This part of what there is stays for those who have just come, however many have proven themselves.
+_NEWCOMERS = 16
 
 
 def limits_for(descriptors: int, reserved: int) -> Limits:
     """Return bounds for a process that may have so many descriptors, `reserved` of them for other ends than connections.
 
-    Half of what is left may be taken by connections without a proof: strangers must not take what the others need.
+    Strangers get half of what is left, and lose it to those who prove themselves.
     """
-    free = max(0, descriptors - reserved)
-    unproven = min(DEFAULT_LIMITS.unproven, max(_LEAST_CONNECTIONS, free // 2))
-    connections = min(DEFAULT_LIMITS.connections, max(_LEAST_CONNECTIONS, free - unproven))
-    return DEFAULT_LIMITS._replace(unproven=unproven, connections=connections)
+    free = max(2 * _LEAST, descriptors - reserved)
+    newcomers = max(_LEAST, free // _NEWCOMERS)
+    return DEFAULT_LIMITS._replace(
+        connections=min(DEFAULT_LIMITS.connections, free - newcomers),
+        unproven=min(DEFAULT_LIMITS.unproven, free // 2),
+        together=min(DEFAULT_LIMITS.together, free),
+    )

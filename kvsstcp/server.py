@@ -71,6 +71,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._unproven: dict[Connection, None] = {}
         self._failures = Failures(limits)
+        self._crowded = 0  # connections that were cut off because others came
         self._closing = False
         self._gone = asyncio.Event()
         self._closed = asyncio.Event()
@@ -138,11 +139,9 @@ class Server:
             self._unproven[connection] = None
             if self._poller is not None:
                 self._poller.hurry_until = asyncio.get_running_loop().time() + _WELCOME_S
-            if len(self._unproven) > self.limits.unproven:
-                oldest = next(iter(self._unproven))
-                self.log.warning("%s: cut off: too many connections without a proof", oldest.peer)
-                del self._unproven[oldest]
-                oldest.abort()
+            full = len(self._connections) > self.limits.together
+            if full or len(self._unproven) > self.limits.unproven:
+                self._cut_off_oldest()
 
     def proven(self, connection: Connection) -> None:
         self._unproven.pop(connection, None)
@@ -163,8 +162,7 @@ class Server:
             self.log.warning("%s: cut off: %s: %s", connection.peer, type(error).__name__, error)
             return 0.0
         count, delay_s = self._failures.failed(connection.address, time.monotonic())
-        # All of the first, then fewer and fewer: the log must not be a stranger's to fill.
-        if count <= 8 or count & (count - 1) == 0:
+        if _worth_a_line(count):
             self.log.warning(
                 "%s: refused: %s: %s (%d from %s lately)",
                 connection.peer,
@@ -219,6 +217,15 @@ class Server:
 
         return json_dump(self.store, self.limits) if as_json else pickle_dump(self.store, self.limits)
 
+    def _cut_off_oldest(self) -> None:
+        oldest = next(iter(self._unproven))
+        self._crowded += 1
+        if _worth_a_line(self._crowded):
+            text = "%s: cut off: too many connections without a proof (%d until now)"
+            self.log.warning(text, oldest.peer, self._crowded)
+        del self._unproven[oldest]
+        oldest.abort()
+
     def _make_room(self) -> int:
         """Cut off the older half of the connections without a proof; return how many."""
         oldest = list(self._unproven)[: (len(self._unproven) + 1) // 2]
@@ -259,3 +266,8 @@ class Server:
 
     def _close_soon(self) -> None:
         self._close_task = asyncio.get_running_loop().create_task(self.close())
+
+
+def _worth_a_line(count: int) -> bool:
+    """All of the first, then fewer and fewer: the log must not be a stranger's to fill."""
+    return count <= 8 or count & (count - 1) == 0

@@ -178,6 +178,31 @@ async def test_the_oldest_unproven_makes_room() -> None:
             await stranger.vanish()
 
 
+async def test_strangers_make_room_for_those_who_prove_themselves(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(QUICK._replace(unproven=6, connections=6, together=8), TOKEN) as (server, address):
+        idle = [await Stranger.come(address) for _ in range(6)]
+        clients = [await AsyncClient.connect([address], token=TOKEN) for _ in range(6)]
+        for stranger in idle[:4]:
+            assert await stranger.is_cut_off() == b""
+        await until(lambda: server.connection_count == 8, "two strangers are left")
+        for client in clients:
+            await client.close()
+        for stranger in idle:
+            await stranger.vanish()
+
+
+async def test_strangers_that_are_cut_off_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(QUICK._replace(unproven=5), TOKEN) as (_, address):
+        for _ in range(200):
+            stranger = await Stranger.come(address)
+            await stranger.vanish()
+        idle = [await Stranger.come(address) for _ in range(100)]
+        await still_serves(address, token=TOKEN)
+        for stranger in idle:
+            await stranger.vanish()
+    assert 1 <= caplog.text.count("too many connections without a proof") < 20
+
+
 async def test_connections_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(QUICK._replace(connections=3)) as (server, address):
         clients = [await AsyncClient.connect([address]) for _ in range(3)]
