@@ -7,6 +7,7 @@ from functools import partial
 
 from disbatch.runtime.engine import EngineStart, engine_process
 from disbatch.runtime.guard import run_guarded
+from disbatch.runtime.misfortune import in_words, leave_with_words
 from disbatch.runtime.sweep import process_name
 
 
@@ -32,5 +33,11 @@ def fork_engine(start: EngineStart, close_fds: tuple[int, ...]) -> int:
             signal.signal(signum, signal.SIG_IGN)
         code = run_guarded(partial(engine_process, start), process_name(start.session))
         code = code if code >= 0 else 128 - code
+    except (OSError, MemoryError, RuntimeError) as error:
+        # The top of this process, which has no way to say it but the driver's terminal.
+        words = in_words(error)
+        if not words:
+            raise
+        leave_with_words("disBatch", f"an engine cannot work: {words}")
     finally:
         os._exit(code)

@@ -10,6 +10,7 @@ import sys
 from typing import NoReturn
 
 EXIT_CODE = 3
+NO_FOLDER = "the working folder does not exist any more; change to one that does: tasks run there"
 
 
 def leave_with_words(name: str, words: str) -> NoReturn:
@@ -33,6 +34,8 @@ def in_words(error: BaseException) -> str:
         return "no thread can be started: " + _TOO_FEW_PROCESSES if thread else ""
     if isinstance(error, BlockingIOError):
         return "no process can be started: " + _TOO_FEW_PROCESSES
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
+        return NO_FOLDER
     if isinstance(error, OSError):
         where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
         return f"this machine does not let disBatch work: {error.strerror or error}{where}"
@@ -40,3 +43,11 @@ def in_words(error: BaseException) -> str:
 
 
 _TOO_FEW_PROCESSES = "this user may have no more of them, or the machine has no memory for one (`ulimit -u`, `ulimit -v` show the limits)"
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True

@@ -15,6 +15,7 @@ from disbatch.runtime.descriptors import (
     raise_limit,
     reserve,
 )
+from disbatch.runtime.misfortune import NO_FOLDER
 
 
 def check_driver(context: ContextSettings) -> None:
@@ -22,9 +23,7 @@ def check_driver(context: ContextSettings) -> None:
     try:
         os.getcwd()
     except OSError:
-        raise MachineError(
-            "the working folder does not exist any more; change to one that does: tasks run there"
-        ) from None
+        raise MachineError(NO_FOLDER) from None
     raise_limit()
     engines = len(context.allocation.nodes)
     _check(reserve(context) + engines * PER_CONNECTION, engines)

@@ -187,6 +187,28 @@ def test_a_working_folder_that_was_deleted(
     assert sorted(path.name for path in bench.path.iterdir()) == ["Tasks"]
 
 
+def test_a_run_is_looked_for_where_no_folder_is(bench: Bench, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    look = shlex.join(
+        [sys.executable, "-P", "-c", "from disbatch.programs import ctl; ctl()", "run", "--status"]
+    )
+    result = bench.run("-c", f"cd {gone}; rmdir {gone}; exec 2>&1; {look}", program=["/bin/bash"])
+    lines = [line for line in result.out.splitlines() if "getcwd" not in line]
+    assert result.code == 3 and len(lines) == 1 and "the working folder does not exist" in lines[0], lines
+
+
+@needs_root
+def test_an_engine_that_cannot_begin_says_why(bench: Bench) -> None:
+    """The first thing that it opens is not there."""
+    bench.file("Tasks", "touch ran\n")
+    script = f"mount -t tmpfs none /dev && exec {PROGRAM} -s localhost:1 -p run Tasks"
+    result = bench.run("--mount", "bash", "-c", script, program=["unshare"])
+    assert result.code == 3 and not (bench.path / "ran").exists()
+    assert "an engine cannot work: this machine does not let disBatch work" in result.err
+    assert "/dev/null" in result.err and "Traceback" not in result.err
+
+
 def test_no_descriptors(bench: Bench) -> None:
     bench.file("Tasks", "touch ran\n")
     script = f"ulimit -n 12; exec {PROGRAM} -s localhost:1 -p run Tasks"
