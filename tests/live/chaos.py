@@ -1,0 +1,384 @@
+"""Rounds of chance: a run whose processes are killed and stopped, and whose terminal closes, until resumes complete it.
+
+`Round` starts disBatch on a terminal, a pipe or a file, hits driver, engines, guards and contexts at moments that a seed
+gives, and begins again with `-r`, or with the same command where the run has `--reattach`. `Account` checks what no such
+hit may break: no acknowledged row is lost, no task runs twice at the same time, no line is torn, nothing is left over.
+`python tests/live/chaos.py 100` plays a hundred rounds and prints a table.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from disbatch_runs import PYTHON, Bench, children, command_line, kill_all, processes_of
+
+TASKS = 24
+BARRIER = 12  # the task id of the barrier
+SLOTS = 3
+RUNS = 3  # so many runs of a round are hit, the ones after them are left alone
+END_S = 25.0  # a run that nobody hits any more has ended by then
+GONE_S = 10.0  # and nothing of it is left after so long
+# `<ID>.lock` goes with the process that holds it: a second one beside it is a twin.
+TASK = (
+    "exec 8>lock.$DISBATCH_TASKID; flock -n 8 || echo $DISBATCH_TASKID >> twins; "
+    "echo start $DISBATCH_TASKID $$ >> journal; sleep 0.1$((DISBATCH_TASKID % 10)); "
+    "echo stop $DISBATCH_TASKID $$ >> journal"
+)
+LIST = "".join(["#DISBATCH BARRIER\n" if i == BARRIER else f"{TASK}\n" for i in range(TASKS + 1)])
+ALL = {i for i in range(TASKS + 1) if i != BARRIER}
+
+
+class Output:
+    """What a program prints to: a terminal that is its own, a pipe, or a file. `close` takes the other end away."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        self.kind = kind
+        self.path = path
+        self._closing = threading.Event()
+        self._reader: threading.Thread | None = None
+        if kind == "file":
+            self.child = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+            return
+        if kind == "terminal":
+            ours, self.child = os.openpty()
+        else:
+            ours, self.child = os.pipe()
+        self._reader = threading.Thread(target=self._read, args=(ours,))
+        self._reader.start()
+
+    def start(self, words: list[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Starts the program in a session of its own, as a terminal or a login does. Our copy of its end is closed."""
+        terminal = self.kind == "terminal"
+        stdin = self.child if terminal else subprocess.DEVNULL
+        try:
+            return subprocess.Popen(
+                words,
+                cwd=folder,
+                env=env | {"TERM": "xterm"},
+                stdin=stdin,
+                stdout=self.child,
+                stderr=self.child,
+                start_new_session=True,
+                preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if terminal else None,
+            )
+        finally:
+            os.close(self.child)
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._reader:
+            self._reader.join()
+
+    def text(self) -> str:
+        return self.path.read_text(errors="replace") if self.path.exists() else ""
+
+    def _read(self, ours: int) -> None:
+        with open(self.path, "ab", buffering=0) as file:
+            while not self._closing.is_set():
+                if select.select([ours], [], [], 0.02)[0]:
+                    try:
+                        data = os.read(ours, 65536)
+                    except OSError:  # a terminal that nobody has open any more
+                        break
+                    if not data:
+                        break
+                    file.write(data)
+        os.close(ours)
+
+
+class Program(NamedTuple):
+    """The driver or a context, started."""
+
+    process: subprocess.Popen[bytes]
+    output: Output
+
+    def roles(self, own: str) -> dict[str, list[int]]:
+        """Process ids by what they are: `own`, and the guards and engines below it."""
+        guards = children(self.process.pid) if self.process.poll() is None else []
+        guards = [pid for pid in guards if "disbatch" in command_line(pid)]
+        found = {own: [self.process.pid] if self.process.poll() is None else [], f"{own}'s guard": guards}
+        found[f"{own}'s engine"] = [pid for guard in guards for pid in children(guard)[:1]]
+        return found
+
+    def discard(self) -> None:
+        self.output.close()
+
+
+class Account:
+    """What has been seen of a round's files, and every rule that was broken, in words."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.faults: list[str] = []
+        self._begun_at: dict[int, int] = {}  # how often each task had begun when its success was first seen
+
+    def journal(self, word: str) -> list[tuple[int, int]]:
+        """(task id, process id) of each line that begins with the word."""
+        path = self._bench.path / "journal"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(i), int(pid)) for kind, i, pid in map(str.split, lines) if kind == word]
+
+    def look(self, prefix: str, *, torn: bool) -> dict[int, int]:
+        """Reads a status file when nothing writes to it. Return codes by task id; `torn`: its last line may be torn."""
+        path = self._bench.path / f"{prefix}_status.txt"
+        if not path.exists():
+            return {}
+        *lines, rest = path.read_bytes().split(b"\n")
+        if rest and not torn:
+            self.faults.append(f"{path.name}: a torn last line, and its driver was not killed: {rest!r}")
+        codes: dict[int, int] = {}
+        ended = set(self.journal("stop"))
+        for line in lines:
+            fields = line.split(b"\t")
+            if len(fields) != 15:
+                self.faults.append(f"{path.name}: a torn line: {line!r}")
+                continue
+            if fields[0][:1] in b"BC":
+                continue
+            task, pid, code = int(fields[1]), int(fields[5]), int(fields[6])
+            if task in codes:
+                self.faults.append(f"{path.name}: task {task} has two lines")
+            codes[task] = code
+            if code == 0 and (task, pid) not in ended:
+                self.faults.append(f"{path.name}: task {task} has a success that did not happen")
+        begun = Counter(task for task, _ in self.journal("start"))
+        for task in [task for task, code in codes.items() if code == 0]:
+            if self._begun_at.setdefault(task, begun[task]) != begun[task]:
+                self.faults.append(f"{path.name}: task {task} ran again after its line was written")
+        return codes
+
+    def settle(self, codes: dict[int, int]) -> None:
+        """At the end: the last status file has a success of each task."""
+        if missing := {task: codes.get(task) for task in ALL if codes.get(task) != 0}:
+            self.faults.append(f"tasks without a success at the end: {missing}")
+        if (self._bench.path / "twins").exists():
+            twins = sorted(set(self._bench.read("twins").split()))
+            self.faults.append(f"ran twice at the same time: {' '.join(twins)}")
+        for path in [*self._bench.path.glob("*_driver.txt"), *self._bench.path.glob("*_engine.txt")]:
+            if "Traceback" in path.read_text(errors="replace"):
+                self.faults.append(f"{path.name}: a traceback")
+
+
+class Round:
+    """One round in a folder of its own. `log` says what was done to whom, with seconds since the start of its run."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        self.bench = bench
+        self.log: list[str] = []
+        self.account = Account(bench)
+        self._mark = str(bench.path.parent)
+        self._chance = chance = random.Random(seed)
+        self._loses_terminal = seed % 3 == 0
+        self.kind = "terminal" if self._loses_terminal else chance.choice(["terminal", "pipe", "file"])
+        self.pool = chance.random() < 0.5
+        self.reattach = self.pool and chance.random() < 0.5
+        self._lease = chance.choice(["2", "4", "300"])
+        self._programs: list[Program] = []
+        self._contexts: list[Program] = []
+        self._done: list[str] = []  # prefixes with a status file
+        self._paused: dict[int, float] = {}  # process id -> when it goes on
+
+    # -- the runs of a round
+
+    def play(self) -> None:
+        self.bench.file("Tasks", LIST)
+        codes: dict[int, int] = {}
+        for number in range(RUNS + 3):
+            hit = number < RUNS
+            prefix = "r" if self.reattach else f"r{number}"
+            codes = self._run(prefix, hit=hit)
+            if not self.reattach and (self.bench.path / f"{prefix}_status.txt").exists():
+                self._done.append(prefix)
+            if all(codes.get(task) == 0 for task in ALL):
+                break
+            if self.reattach and not (self.bench.path / "r_kvsinfo.txt").exists() and codes:
+                self.reattach = False  # it ended in order: a resume completes it
+                self._done.append("r")
+        self._expect_nothing_left()
+        self.account.settle(codes)
+
+    def close(self) -> None:
+        kill_all(processes_of(self._mark))
+        for program in self._programs:
+            program.process.kill()
+            program.process.wait()
+            program.discard()
+
+    def _run(self, prefix: str, *, hit: bool) -> dict[int, int]:
+        words = ["-p", prefix, "--lease", self._lease, "--lost-limit", "9"]
+        words += [word for name in self._done for word in ("-r", f"{name}_status.txt")]
+        words += ["-S"] if self.pool else ["-s", f"localhost:{SLOTS}"]
+        words += ["--reattach"] if self.reattach else []
+        driver = self._start([*PYTHON, *words, "Tasks"], self.kind)
+        killed = False
+        began = time.monotonic()
+        plan = self._plan() if hit else []
+        while driver.process.poll() is None:
+            now = time.monotonic() - began
+            self._resume_paused()
+            if self.pool:
+                self._keep_a_context(prefix)
+            if plan and now >= plan[0][0]:
+                _, act = plan.pop(0)
+                killed |= act(driver, now)
+            if now > END_S + (3 if hit else 0):
+                self.account.faults.append(f"{prefix}: the driver has not ended within {END_S:.0f} s")
+                driver.process.kill()
+                driver.process.wait()
+                killed = True
+            time.sleep(0.005)
+        self._resume_paused(at_once=True)
+        code = driver.process.wait()
+        self.log.append(f"{prefix} ended: {code}")
+        driver.discard()
+        self._check_end(driver, code, prefix, hit=hit)
+        if not self.reattach and self._chance.random() < 0.5:
+            self._expect_nothing_left()
+        return self.account.look(prefix, torn=killed)
+
+    def _check_end(self, driver: Program, code: int, prefix: str, *, hit: bool) -> None:
+        if "Traceback" in driver.output.text():
+            self.account.faults.append(f"{prefix}: a traceback on the terminal")
+        if not hit and code:
+            text = driver.output.text()[-600:]
+            self.account.faults.append(f"{prefix}: exit code {code} though nobody was hit: {text}")
+        if code not in (0, 2, 3, 129, -signal.SIGKILL, -signal.SIGHUP):
+            self.account.faults.append(f"{prefix}: exit code {code}")
+
+    def _start(self, words: list[str], kind: str) -> Program:
+        output = Output(kind, self.bench.io(f"out{len(self._programs)}"))
+        program = Program(output.start(words, self.bench.path, self.bench.env), output)
+        self._programs.append(program)
+        return program
+
+    def _keep_a_context(self, prefix: str) -> None:
+        """Adds machines where nobody has any, once the run can be joined."""
+        self._contexts = [context for context in self._contexts if context.process.poll() is None]
+        script = self.bench.path / f"{prefix}_dbUtil.sh"
+        if not self._contexts and script.exists() and (self.bench.path / f"{prefix}_kvsinfo.txt").exists():
+            self._contexts.append(self._start([str(script), "-s", f"localhost:{SLOTS}"], self.kind))
+
+    def _expect_nothing_left(self) -> None:
+        deadline = time.monotonic() + GONE_S
+        while left := processes_of(self._mark):
+            for program in self._programs:
+                program.process.poll()
+            if time.monotonic() > deadline:
+                self.account.faults.append("left over: " + "; ".join(command_line(pid)[:200] for pid in left))
+                kill_all(left)
+                return
+            self._resume_paused(at_once=True)
+            time.sleep(0.02)
+
+    # -- what happens to them
+
+    def _plan(self) -> list[tuple[float, Callable[[Program, float], bool]]]:
+        moments = sorted(self._chance.uniform(0.2, 2.0) for _ in range(self._chance.randint(1, 3)))
+        acts = [self._chance.choice([self._kill, self._stop]) for _ in moments]
+        plan: list[tuple[float, Callable[[Program, float], bool]]] = list(zip(moments, acts, strict=True))
+        if self._loses_terminal:
+            plan.append((self._chance.uniform(0.3, 1.5), self._close_terminal))
+        elif self.kind == "pipe" and self._chance.random() < 0.5:
+            plan.append((self._chance.uniform(0.1, 1.5), self._close_terminal))
+        return sorted(plan, key=lambda entry: entry[0])
+
+    def _pick(self, driver: Program) -> tuple[str, int]:
+        roles = driver.roles("driver")
+        for context in self._contexts:
+            roles |= context.roles("context")
+        role = self._chance.choice([name for name, pids in sorted(roles.items()) if pids] or [""])
+        return (role, self._chance.choice(roles[role])) if role else ("", 0)
+
+    def _kill(self, driver: Program, now: float) -> bool:
+        role, pid = self._pick(driver)
+        if not role:
+            return False
+        self.log.append(f"{now:.2f} KILL {role}")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return role == "driver"
+
+    def _stop(self, driver: Program, now: float) -> bool:
+        """Stops one for a moment, or for longer than a short lease."""
+        role, pid = self._pick(driver)
+        if not role:
+            return False
+        seconds = self._chance.choice([0.2, 1.0, 3.0])
+        self.log.append(f"{now:.2f} STOP {role} for {seconds} s")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            self._paused[pid] = time.monotonic() + seconds
+        return False
+
+    def _close_terminal(self, driver: Program, now: float) -> bool:
+        programs = [driver, *self._contexts]
+        chosen = self._chance.choice(programs)
+        self.log.append(f"{now:.2f} close {self.kind} of {'driver' if chosen is driver else 'context'}")
+        chosen.output.close()
+        return False
+
+    def _resume_paused(self, *, at_once: bool = False) -> None:
+        for pid, until in [*self._paused.items()]:
+            if at_once or time.monotonic() > until:
+                del self._paused[pid]
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+
+def play(folder: Path, seed: int) -> Round:
+    """Plays the round of this seed to its end, with nothing left of it."""
+    game = Round(Bench(folder), seed)
+    try:
+        game.play()
+    finally:
+        game.close()
+    return game
+
+
+def table_row(seed: int, game: Round, seconds: float) -> str:
+    runs = "pool, reattach" if "--reattach" in str(game.log) else "pool" if game.pool else "local"
+    return f"{seed:4d} {seconds:6.1f} s  {game.kind:8s} {runs:6s} {'; '.join(game.log)}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Plays rounds of random kills and stops.")
+    parser.add_argument("rounds", type=int)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of rounds with faults")
+    options = parser.parse_args()
+    faults: Counter[str] = Counter()
+    for seed in range(options.seed, options.seed + options.rounds):
+        folder = Path(tempfile.mkdtemp(prefix="disbatch-chaos-"))
+        began = time.monotonic()
+        game = play(folder, seed)
+        print(table_row(seed, game, time.monotonic() - began), flush=True)
+        for fault in game.account.faults:
+            print(f"       FAULT {fault}", flush=True)
+        faults["rounds with a fault"] += bool(game.account.faults)
+        faults["faults"] += len(game.account.faults)
+        if not (game.account.faults and options.keep):
+            subprocess.run(["rm", "-rf", "--", folder], check=True)
+        else:
+            print(f"       see {folder}", flush=True)
+    print(f"{options.rounds} rounds, " + ", ".join(f"{n} {what}" for what, n in faults.items()))
+    return 1 if faults["faults"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
