@@ -4,6 +4,7 @@ A CPU is what the kernel and Slurm count: a hardware thread. A core is one or mo
 a core only when there are more slots than cores, and a slot lies within one NUMA node when one has room for it.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,7 +16,7 @@ class BindRule(NamedTuple):
     Binding does harm when somebody else is bound to the same CPUs: his processes and ours would crowd on them while others
     idle, which the kernel would never allow. On the nodes of a batch system that is so where it has given the job a part of the
     node and has not confined it to that part: nothing is bound there. On a machine that was named by its user, whoever comes
-    second among runs is left to the kernel (`runtime.node`), and no slot takes more than it was given.
+    second among runs is left to the kernel (`runtime.cpuclaim`), and no slot takes more than it was given.
     """
 
     need: int  # CPUs that a task wants, at least; 0: nothing is to be bound
@@ -26,6 +27,21 @@ class BindRule(NamedTuple):
 
 
 NO_BINDING = BindRule(0, 0, False)
+
+
+class Surroundings(NamedTuple):
+    """What an engine knows of its machine beside the CPUs: whether others there hear of its claim, and a limit of time."""
+
+    host_lock: bool = (
+        True  # there is a lock that every engine of this machine sees, also from within a container
+    )
+    host_network: bool = (
+        True  # this is the machine's own network namespace, so names of sockets are the machine's
+    )
+    quota_cpus: float = math.inf  # processor time that control groups grant, as a number of CPUs
+
+
+PLAIN_MACHINE = Surroundings()
 
 
 class Cpu(NamedTuple):
@@ -45,7 +61,9 @@ class Plan(NamedTuple):
         return f"{self.why}: {slots}" if slots else self.why
 
 
-def make_plan(rule: BindRule, cpus: tuple[Cpu, ...], on_node: int, slots: int) -> Plan:
+def make_plan(
+    rule: BindRule, cpus: tuple[Cpu, ...], on_node: int, slots: int, around: Surroundings = PLAIN_MACHINE
+) -> Plan:
     """Divides `cpus`, those that the engine may use, among the slots. `on_node` counts the CPUs of the whole node.
 
     Every slot gets the same share, at least `rule.need`, and more where fewer slots were asked for than there are
@@ -60,9 +78,22 @@ def make_plan(rule: BindRule, cpus: tuple[Cpu, ...], on_node: int, slots: int) -
         return Plan((), "one slot has all CPUs")
     if rule.confined and len(cpus) == on_node and len(cpus) > rule.owned:
         return Plan((), f"only {rule.owned} of the {len(cpus)} CPUs belong to this run")
+    if around.quota_cpus < len(cpus):
+        return Plan((), f"control groups grant the time of {around.quota_cpus:g} of the {len(cpus)} CPUs")
+    if not around.host_lock:
+        return Plan((), "in namespaces of its own, an engine does not see who else is bound on this machine")
     whole = rule.confined or cores <= rule.owned
     most = len(cpus) // slots if whole else rule.need
     return Plan(_divide(cpus, slots, rule.need, most), "each slot has CPUs of its own")
+
+
+def claims_whole_machine(cpus: int, on_node: int, around: Surroundings) -> bool:
+    """Return True if a claim must exclude every other one on this machine.
+
+    Claims of a part of the CPUs stand side by side: a batch system gives each job its own ones. Two claims of the same part
+    meet in the name of a socket, but only within one network namespace.
+    """
+    return cpus >= on_node or not around.host_network
 
 
 def _divide(cpus: tuple[Cpu, ...], slots: int, need: int, most: int) -> tuple[frozenset[int], ...]:

@@ -4,45 +4,15 @@ Nothing here is worth an engine: what cannot be read is taken for unknown.
 """
 
 import contextlib
+import math
 import os
-import socket
+from collections.abc import Iterator
 
-from disbatch.core.binding import BindRule, Cpu, Plan, make_plan
+from disbatch.core.binding import Cpu
 
 CPU_FOLDER = "/sys/devices/system/cpu"
 NUMA_FOLDER = "/sys/devices/system/node"
 CGROUP_FOLDER = "/sys/fs/cgroup"
-
-
-class CpuClaim:
-    """The CPUs of the slots, and the claim on them that lasts as long as this engine.
-
-    Another engine on this node that may use the same CPUs (a second run, a second context) leaves its tasks to the kernel,
-    which then finds the CPUs that are free. The claim is a socket's name: it is gone with the process, whatever ends it.
-    """
-
-    def __init__(self, rule: BindRule, slots: int) -> None:
-        self._socket: socket.socket | None = None
-        self.plan = Plan((), "not asked for")
-        if rule.need == 0 or slots == 1:
-            return
-        allowed = os.sched_getaffinity(0)
-        self.plan = make_plan(rule, read_cpus(allowed), os.cpu_count() or 1, slots)
-        if self.plan.sets and not self._claim(allowed):
-            self.plan = Plan((), "another engine on this node has bound its tasks to the same CPUs")
-
-    def _claim(self, cpus: set[int]) -> bool:
-        name = b"\0disbatch cpus %x" % sum(1 << cpu for cpu in cpus)
-        if len(name) > 100:  # the kernel allows 108: on a node of more than 300 CPUs the ends must do
-            name = name[:60] + name[-40:]
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            claim.bind(name)
-        except OSError:
-            claim.close()
-            return False
-        self._socket = claim
-        return True
 
 
 def read_cpus(allowed: set[int]) -> tuple[Cpu, ...]:
@@ -70,20 +40,41 @@ def parse_cpus(text: str) -> set[int]:
 def memory_kib() -> int:
     """Memory of this node, or of the control group that this process is confined to where that is less; 0: unknown."""
     limits = [_number(line.split()[1]) for line in _text("/proc/meminfo").splitlines()[:1]]
-    for line in _text("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            limits += _cgroup_limits(CGROUP_FOLDER, path, "memory.max")
-        elif "memory" in controllers.split(","):
-            limits += _cgroup_limits(CGROUP_FOLDER + "/memory", path, "memory.limit_in_bytes")
+    for folder in _control_groups("memory", _text("/proc/self/cgroup"), CGROUP_FOLDER):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limits.append(_number(_text(f"{folder}/{name}")) // 1024)
     return min(filter(None, limits), default=0)
 
 
-def _cgroup_limits(root: str, path: str, name: str) -> list[int]:
-    """Of the group and all above it, in KiB; 0 where there is none."""
-    parts = [part for part in path.split("/") if part]
-    folders = ["/".join([root, *parts[:depth]]) for depth in range(len(parts) + 1)]
-    return [_number(_text(f"{folder}/{name}")) // 1024 for folder in folders]
+def cpu_quota(membership: str | None = None, root: str = CGROUP_FOLDER) -> float:
+    """Processor time that control groups grant to this process, as a number of CPUs; infinite without a limit.
+
+    `membership` is the text of /proc/self/cgroup. Read are `cpu.max` (version 2) and `cpu.cfs_quota_us` (version 1).
+    """
+    quota = math.inf
+    text = _text("/proc/self/cgroup") if membership is None else membership
+    for folder in _control_groups("cpu", text, root):
+        words = _text(f"{folder}/cpu.max").split()
+        words = words or [_text(f"{folder}/cpu.cfs_{what}_us").strip() for what in ("quota", "period")]
+        if len(words) == 2 and (granted := _number(words[0])) and (period := _number(words[1])):
+            quota = min(quota, granted / period)
+    return quota
+
+
+def _control_groups(controller: str, membership: str, root: str) -> Iterator[str]:
+    """The folders of the groups that bound this process: its own, and all above it, of both versions.
+
+    A container may see its own group at the root, whatever path it is told; what is not there has no limits to be read.
+    """
+    for line in membership.splitlines():
+        _, controllers, path = line.split(":", 2)
+        mounts = [root, f"{root}/unified"] if controllers == "" else [f"{root}/{controller}"]
+        if controllers and controller not in controllers.split(","):
+            continue
+        parts = [part for part in path.split("/") if part]
+        for mount in mounts:
+            for depth in range(len(parts) + 1):
+                yield "/".join([mount, *parts[:depth]])
 
 
 def _numa_nodes() -> dict[int, int]:

@@ -10,7 +10,8 @@ from disbatch.core.errors import MachineError
 from disbatch.core.gpus import VARIABLES, divide
 from disbatch.core.messages import Means
 from disbatch.core.phases import EngineConfig
-from disbatch.runtime.node import CpuClaim, memory_kib
+from disbatch.runtime.cpuclaim import CpuClaim
+from disbatch.runtime.node import memory_kib
 
 
 @dataclass(frozen=True, slots=True)

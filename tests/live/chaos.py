@@ -8,7 +8,6 @@ hit may break: no acknowledged row is lost, no task runs twice at the same time,
 
 import argparse
 import contextlib
-import fcntl
 import os
 import random
 import select
@@ -16,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import termios
 import threading
 import time
 from collections import Counter
@@ -66,6 +64,7 @@ class Output:
         """Starts the program in a session of its own, as a terminal or a login does. Our copy of its end is closed."""
         terminal = self.kind == "terminal"
         stdin = self.child if terminal else subprocess.DEVNULL
+        words = ["setsid", *(["--ctty"] if terminal else []), *words]
         try:
             return subprocess.Popen(
                 words,
@@ -74,8 +73,6 @@ class Output:
                 stdin=stdin,
                 stdout=self.child,
                 stderr=self.child,
-                start_new_session=True,
-                preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if terminal else None,
             )
         finally:
             os.close(self.child)
@@ -110,14 +107,25 @@ class Program(NamedTuple):
 
     def roles(self, own: str) -> dict[str, list[int]]:
         """Process ids by what they are: `own`, and the guards and engines below it."""
-        guards = children(self.process.pid) if self.process.poll() is None else []
-        guards = [pid for pid in guards if "disbatch" in command_line(pid)]
-        found = {own: [self.process.pid] if self.process.poll() is None else [], f"{own}'s guard": guards}
-        found[f"{own}'s engine"] = [pid for guard in guards for pid in children(guard)[:1]]
-        return found
+        living = self.process.poll() is None
+        below = children(self.process.pid) if living else []
+        guards = [pid for pid in below if _is_ours(pid)]
+        return {
+            own: [self.process.pid] if living else [],
+            f"{own}'s guard": guards,
+            f"{own}'s engine": [pid for guard in guards for pid in children(guard) if _is_ours(pid)],
+            f"{own}'s helper": [pid for pid in below if pid not in guards],
+        }
 
     def discard(self) -> None:
         self.output.close()
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether it is a guard or an engine, which go by the name of their session."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith("dB")
+    return False
 
 
 class Account:
@@ -207,9 +215,9 @@ class Round:
                 self._done.append(prefix)
             if all(codes.get(task) == 0 for task in ALL):
                 break
-            if self.reattach and not (self.bench.path / "r_kvsinfo.txt").exists() and codes:
-                self.reattach = False  # it ended in order: a resume completes it
-                self._done.append("r")
+            if self.reattach and not (self.bench.path / "r_kvsinfo.txt").exists():
+                self.reattach = False  # that run is over, as it ended in order: a resume completes it
+                self._done += ["r"] if (self.bench.path / "r_status.txt").exists() else []
         self._expect_nothing_left()
         self.account.settle(codes)
 
