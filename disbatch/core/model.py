@@ -60,6 +60,7 @@ class Outcome(NamedTuple):
     err_snippet: str
     cpu_s: float  # user and system time of the process and the children that it waited for
     peak_kib: int  # largest resident set
+    peak_own: bool = True  # False: the task may have taken less
 
 
 class NodeSpec(NamedTuple):

@@ -57,7 +57,7 @@ def task_flags(outcome: Outcome, fourth: str = " ") -> str:
 
 def task_record(task: Task | PerEngine, node: str, outcome: Outcome) -> StatusRecord:
     """The record of a finished attempt at a task, or of a per-engine command."""
-    pid, code, elapsed_s, start_s, finish_s, out_n, out, err_n, err, _, _ = outcome
+    pid, code, elapsed_s, start_s, finish_s, out_n, out, err_n, err, _, _, _ = outcome
     if isinstance(task, Task):
         task_id, line_no, repeat_index, command = task
         flags = task_flags(outcome) if code or out_n or err_n else _FINE

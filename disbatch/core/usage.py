@@ -7,14 +7,14 @@ from disbatch.core.fleet import Engine
 from disbatch.core.messages import Report, ReportKind
 from disbatch.core.model import NO_REPEAT, PerEngine, Task
 
-HEADER = b"Kind\tTaskID\tRepeatIndex\tAttempt\tNode\tSlot\tCores\tReturnCode\tStart\tElapsed\tCPUSeconds\tPeakKiB\n"
+HEADER = b"Kind\tTaskID\tRepeatIndex\tAttempt\tNode\tSlot\tCores\tReturnCode\tStart\tElapsed\tCPUSeconds\tPeakKiB\tPeakIs\n"
 KINDS: dict[ReportKind, str] = {"T": "task", "A": "START", "Z": "STOP"}
 
 
 def usage_line(task: Task | PerEngine, engine: Engine, report: Report) -> str:
     """One command that has ended. Start and duration are the same text as in the status file."""
     o = report.outcome
-    return "%s\t%d\t%d\t%d\t%s\t%d\t%d\t%d\t%.3f\t%.3f\t%.3f\t%d\n" % (
+    return "%s\t%d\t%d\t%d\t%s\t%d\t%d\t%d\t%.3f\t%.3f\t%.3f\t%d\t%s\n" % (
         KINDS[report.kind],
         task.task_id,
         NO_REPEAT if isinstance(task, PerEngine) else task.repeat_index,
@@ -27,6 +27,7 @@ def usage_line(task: Task | PerEngine, engine: Engine, report: Report) -> str:
         o.elapsed_s,
         o.cpu_s,
         o.peak_kib,
+        "=" if o.peak_own else "<=",
     )
 
 

@@ -204,7 +204,13 @@ def _usage(usage: Usage) -> list[str]:
         found.append(
             f"Cores: tasks use {busy:.1f} cores, their slots have {cores:.0f}; -c {max(round(busy), 1)} sets them aside."
         )
-    tight = [n for n in usage.nodes if n.memory_kib and n.largest_peak_kib * n.slots > n.memory_kib]
+    tight = [
+        n
+        for n in usage.nodes
+        if n.memory_kib
+        and n.largest_peak_kib > n.vague_peak_kib
+        and n.largest_peak_kib * n.slots > n.memory_kib
+    ]
     if tight:
         node = min(tight, key=lambda n: n.memory_kib / (n.largest_peak_kib * n.slots))
         room = max(node.memory_kib // node.largest_peak_kib, 1)

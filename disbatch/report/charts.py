@@ -198,7 +198,7 @@ def _usage(report: Report, usages: Sequence[UsageTable | None]) -> dict[str, Any
         rows = zip(usage.cpu, usage.elapsed, usage.cores, strict=True)
         shares.extend(100 * cpu / (took * cores) for cpu, took, cores in rows if took >= EFFICIENCY_FROM_S)
     return {
-        "memory": _memory(peaks, _memory_of_a_slot(report)),
+        "memory": _memory(peaks, _memory_of_a_slot(report) + _least_that_is_told(report)),
         "cpu": histogram([shares], [], lambda percent: f"{percent:.0f} %", from_to=(0.0, 100.0)),
     }
 
@@ -215,6 +215,11 @@ def _memory_of_a_slot(report: Report) -> list[tuple[float, str]]:
     """What a task may take where all slots of the smallest node take the same."""
     shares = [n.memory_kib / n.slots for n in report.usage.nodes if n.memory_kib] if report.usage else []
     return [(min(shares), "memory of a node, by its slots ")] if shares else []
+
+
+def _least_that_is_told(report: Report) -> list[tuple[float, str]]:
+    vague = report.usage.vague_peak_kib if report.usage else 0
+    return [(float(vague), "up to here: or less ")] if vague else []
 
 
 def _timeline(

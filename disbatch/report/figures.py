@@ -234,8 +234,8 @@ def _usage(
         (
             (peak, run, task)
             for run, u in tables
-            for peak, task in zip(u.peak, u.task, strict=True)
-            if peak > usual
+            for peak, task, node in zip(u.peak, u.task, u.node, strict=True)
+            if peak > usual and peak > u.vague_kib.get(node, 0)
         ),
     )
     return Usage(
@@ -247,6 +247,7 @@ def _usage(
         peak_median_kib=percentile(peaks, 50),
         peak_p95_kib=percentile(peaks, 95),
         peak_largest_kib=peaks[-1],
+        vague_peak_kib=max((kib for _, usage in tables for kib in usage.vague_kib.values()), default=0),
         largest=_hungriest(rows, hungry, line_of),
         nodes=_memory([usage for _, usage in tables], runs),
     )
@@ -268,7 +269,10 @@ def _hungriest(
 
 def _memory(tables: Sequence[UsageTable], runs: Sequence[RunTimes]) -> list[NodeMemory]:
     peak: dict[str, int] = {}
+    vague: dict[str, int] = {}
     for table in tables:
+        for node, kib in table.vague_kib.items():
+            vague[table.nodes[node]] = max(kib, vague.get(table.nodes[node], 0))
         for value, node in zip(table.peak, table.node, strict=True):
             name = table.nodes[node]
             if value > peak.get(name, 0):
@@ -276,6 +280,6 @@ def _memory(tables: Sequence[UsageTable], runs: Sequence[RunTimes]) -> list[Node
     memory = {name: kib for table in tables for name, kib in table.memory_kib.items()}
     slots = {node.name: node.slots for run in runs for node in run.nodes}
     return [
-        NodeMemory(name, memory.get(name, 0), slots.get(name, 1), peak[name])
+        NodeMemory(name, memory.get(name, 0), slots.get(name, 1), peak[name], vague.get(name, 0))
         for name in sorted(peak, key=natural)
     ]

@@ -131,6 +131,7 @@ class NodeMemory:
     memory_kib: int  # 0: not known
     slots: int
     largest_peak_kib: int
+    vague_peak_kib: int  # peaks up to this are bounds: the tasks may have taken less
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Usage:
     peak_median_kib: int
     peak_p95_kib: int
     peak_largest_kib: int
+    vague_peak_kib: int  # peaks up to this, also of those above, are bounds: the tasks may have taken less
     largest: list[tuple[int, TaskLine]]  # peak, and whose
     nodes: list[NodeMemory]
 

@@ -19,7 +19,7 @@ from disbatch.report.rows import Kind, Rows
 from disbatch.report.terminal import figures
 from disbatch.report.times import RunTimes
 from disbatch.report.usage import UsageTable
-from disbatch.report.words import core_hours, count, period, share, size, span
+from disbatch.report.words import bounded, core_hours, count, period, share, size, span
 
 MAX_FAILED = 1000  # listed one by one
 SHOWN_GROUPS = 10  # of failures; the others are folded away
@@ -210,7 +210,7 @@ def _usage(r: Report) -> str:
         [size(1024 * peak), str(t.task_id), str(t.line_no), t.node, t.command] for peak, t in r.usage.largest
     ]
     nodes = [
-        [n.name, size(1024 * n.memory_kib), str(n.slots), size(1024 * n.largest_peak_kib), size(1024 * n.largest_peak_kib * n.slots),
+        [n.name, size(1024 * n.memory_kib), str(n.slots), bounded(n.largest_peak_kib, n.vague_peak_kib), bounded(n.largest_peak_kib, n.vague_peak_kib, n.slots),
          share(n.largest_peak_kib * n.slots / n.memory_kib)]
         for n in r.usage.nodes[:2000]
         if n.memory_kib

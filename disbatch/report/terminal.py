@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from disbatch.report.model import CoreTime, NodeFigures, Report, RunFigures, TaskLine, Usage
-from disbatch.report.words import core_hours, count, period, share, size, span
+from disbatch.report.words import bounded, core_hours, count, period, share, size, span
 
 MOST_CHARS = 22  # of a node's name and the like, which a terminal of 80 columns has to hold beside a command
 SHOWN_NODES = 20  # a terminal page; --json and the page have all
@@ -168,7 +168,7 @@ class _Printer:
             node = max(worst, key=lambda n: n.largest_peak_kib * n.slots / n.memory_kib)
             self._more(
                 f"{node.name} has {size(1024 * node.memory_kib)}; its {count(node.slots, 'slot')}, each with the largest "
-                f"task there, would take {size(1024 * node.largest_peak_kib * node.slots)}"
+                f"task there, would take {bounded(node.largest_peak_kib, node.vague_peak_kib, node.slots)}"
             )
 
     def _advice(self, advice: Sequence[str]) -> None:
@@ -230,7 +230,12 @@ def figures(r: Report) -> list[tuple[str, str]]:
         )  # fmt: skip
         peaks = (u.peak_median_kib, u.peak_p95_kib, u.peak_largest_kib)
         found.append(
-            ("Memory", "median {}, 95 % within {}, largest {}".format(*(size(1024 * peak) for peak in peaks)))
+            (
+                "Memory",
+                "median {}, 95 % within {}, largest {}".format(
+                    *(bounded(p, u.vague_peak_kib) for p in peaks)
+                ),
+            )
         )
     return found
 

@@ -1,6 +1,7 @@
 """The usage file of a run (`PREFIX_usage.txt`): CPU time and peak memory of each task, and what the nodes have.
 
-Twelve fields separated by TAB, a header first, remarks that begin with `#`. Later versions may append fields.
+Twelve fields or more, separated by TAB, a header first, remarks that begin with `#`. Later versions may append fields: the
+thirteenth, PeakIs, came so. It is `<=` where the peak is only known not to be larger.
 """
 
 from array import array
@@ -22,6 +23,7 @@ class UsageTable:
         self.task, self.node, self.cores = array("q"), array("q"), array("q")
         self.elapsed, self.cpu = array("d"), array("d")
         self.peak = array("q")  # KiB
+        self.vague_kib: dict[int, int] = {}  # by index of a node: the largest peak that is only a bound
         self.nodes: list[str] = []
         self.memory_kib: dict[str, int] = {}
         self._slots: dict[str, dict[str, int]] = {}  # node -> engine -> slots
@@ -49,7 +51,7 @@ class UsageTable:
             if line.startswith(b"#node\t"):
                 self._add_node(line)
             return
-        fields = line.removesuffix(b"\r").split(b"\t", FIELDS)
+        fields = line.removesuffix(b"\r").split(b"\t", FIELDS + 1)
         try:
             if fields[0] != b"task":
                 if fields[0] in (b"START", b"STOP"):
@@ -71,6 +73,8 @@ class UsageTable:
         self.elapsed.append(elapsed)
         self.cpu.append(cpu)
         self.peak.append(peak)
+        if fields[FIELDS : FIELDS + 1] == [b"<="] and peak > self.vague_kib.get(index, 0):
+            self.vague_kib[index] = peak
 
     def _add_node(self, line: bytes) -> None:
         """`#node NAME RANK SLOTS CPUS MEMORYKIB LABEL`. A remark that reads otherwise is none of ours."""

@@ -34,6 +34,11 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
 
 
+def bounded(peak_kib: int, vague_kib: int, times: int = 1) -> str:
+    """A size that may be less where it is among those that are only bounds; all of it so many times."""
+    return ("<= " if peak_kib <= vague_kib else "") + size(1024 * peak_kib * times)
+
+
 def share(part: float) -> str:
     """A part of one in per cent; one decimal where it says something."""
     percent = part * 100

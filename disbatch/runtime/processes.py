@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import resource
 import select
 import signal
 import struct
@@ -36,6 +37,9 @@ READ_BYTES = (
     65536  # one read a descriptor and turn: a task that prints without end must not hold the others up
 )
 WATCH_AFTER_S = 0.02
+# Until it becomes bash, the child of a vfork has the memory of this process, and ru_maxrss keeps that as its peak. On machines
+# with many CPUs the kernel's counts of pages are estimates: what is close to our own peak is not believed to be the task's.
+PEAK_MARGIN = 17 / 16
 MAX_LINGERING = (
     256  # pipes that background processes hold open after their task's end; the oldest is closed beyond
 )
@@ -243,6 +247,8 @@ class ProcessTable:
         except BlockingIOError:
             return []
         ends: Ends = []
+        # What a task reports begins with the size that this process had when it started the task.
+        floor_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_MARGIN
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -270,6 +276,7 @@ class ProcessTable:
                 err.snippet() if err else "",
                 usage.ru_utime + usage.ru_stime,
                 usage.ru_maxrss,
+                usage.ru_maxrss > floor_kib,
             )
             ends.append((child.slot, outcome))
         return ends

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 
 import pytest
 from disbatch_runs import Bench
@@ -19,6 +20,7 @@ HEADER = [
     "Elapsed",
     "CPUSeconds",
     "PeakKiB",
+    "PeakIs",
 ]
 # some 0.3 s of work by the process, and 0.3 s by a child that it waits for
 WORK = (
@@ -58,6 +60,16 @@ def test_time_memory_and_the_fields_of_the_status_file(bench: Bench) -> None:
         assert [task, repeat, node, code, elapsed, begin] == [
             row[name] for name in ("TaskID", "RepeatIndex", "Node", "ReturnCode", "Elapsed", "Start")
         ]
+
+
+def test_memory_that_the_task_did_not_take_itself_is_a_bound(bench: Bench) -> None:
+    """`sleep` takes some 2 MiB; what the kernel counts for it begins with the size of the engine."""
+    assert bench.here(1, tasks=f"sleep 0.05\n{EAT}\n").code == 0
+    small, eat = usage(bench)
+    assert (small["PeakIs"], eat["PeakIs"]) == ("<=", "=")
+    report = bench.run("run_status.txt", program=[sys.executable, "-m", "disbatch.report"])
+    assert report.code == 0, report.err
+    assert "median <= " in report.out and "largest 1" in report.out
 
 
 def test_what_the_node_has_stands_before_its_tasks(bench: Bench) -> None:

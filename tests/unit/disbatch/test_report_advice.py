@@ -7,6 +7,7 @@ import pytest
 from report_builders import EPOCH_S, barrier, report_of, row, write
 
 from disbatch.report.advice import EXACT_TASKS, replay
+from disbatch.report.terminal import figures
 from disbatch.report.usage import UsageTable
 
 
@@ -162,6 +163,21 @@ def test_usage_figures(tmp_path: Path) -> None:
     text = " ".join(r.advice)
     assert "Cores: tasks use 1.3 of the 4 cores of their slot; -c 2 would make room for more slots." in text
     assert "Memory: a task of 293 MiB in each of the 6 slots of n1 is more than its 1.0 GiB; there is room for 3 such tasks at a time." in text  # fmt: skip
+
+
+def test_peaks_that_are_bounds_are_shown_as_such_and_advise_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", row(0, 0, 10), row(1, 10, 20), row(2, 20, 30, command="greedy"))
+    node = "#node\tn1\t0\t6\t16\t65536\tcontext"
+    small = [usage_line(0, 10, 10, 2000) + "\t<=", usage_line(1, 10, 10, 30_000) + "\t<="]
+    r = report_of(path, usages=[usage(node, *small, usage_line(2, 10, 20, 300_000) + "\t=")])
+    assert r.usage is not None and r.usage.vague_peak_kib == 30_000
+    assert dict(figures(r))["Memory"] == "median <= 29 MiB, 95 % within 293 MiB, largest 293 MiB"
+    assert [(peak, task.command) for peak, task in r.usage.largest] == [(300_000, "greedy")]
+    assert any("there is room for 1 such task" in line for line in r.advice)
+    r = report_of(path, usages=[usage(node, *small)])
+    assert dict(figures(r))["Memory"] == "median <= 2.0 MiB, 95 % within <= 29 MiB, largest <= 29 MiB"
+    assert r.usage is not None and r.usage.largest == []
+    assert not any("Memory:" in line for line in r.advice)
 
 
 def test_no_advice_on_cores_where_they_are_used(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_line_for_each_command_and_one_for_the_node() -> None:
     found = dict(zip(FIELDS, task.rstrip("\n").split("\t"), strict=True))
     assert found["Kind"] == "task" and found["TaskID"] == "1" and found["RepeatIndex"] == "7"
     assert (found["Slot"], found["Cores"], found["ReturnCode"]) == ("1", "3", "3")
-    assert (found["CPUSeconds"], found["PeakKiB"]) == ("1.250", "4096")
+    assert (found["CPUSeconds"], found["PeakKiB"], found["PeakIs"]) == ("1.250", "4096", "=")
     status = format_record(driver.rows[-1]).decode().split("\t")
     assert (found["Node"], found["Elapsed"], found["Start"]) == (status[4], status[7], status[8])
 
