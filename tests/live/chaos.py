@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,8 +131,9 @@ def _is_ours(pid: int) -> bool:
 class Account:
     """What has been seen of a round's files, and every rule that was broken, in words."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, tasks: Iterable[int] = ALL) -> None:
         self._bench = bench
+        self._tasks = tasks
         self.faults: list[str] = []
         self._begun_at: dict[int, int] = {}  # how often each task had begun when its success was first seen
 
@@ -173,7 +174,7 @@ class Account:
 
     def settle(self, codes: dict[int, int]) -> None:
         """At the end: the last status file has a success of each task."""
-        if missing := {task: codes.get(task) for task in ALL if codes.get(task) != 0}:
+        if missing := {task: codes.get(task) for task in self._tasks if codes.get(task) != 0}:
             self.faults.append(f"tasks without a success at the end: {missing}")
         if (self._bench.path / "twins").exists():
             twins = sorted(set(self._bench.read("twins").split()))
@@ -196,7 +197,9 @@ class Round:
         self.kind = "terminal" if self._loses_terminal else chance.choice(["terminal", "pipe", "file"])
         self.pool = chance.random() < 0.5
         self.reattach = self.pool and chance.random() < 0.5
-        self._lease = chance.choice(["2", "4", "300"])
+        # Whoever resumes, or reattaches, waits a lease for contexts of which he hears nothing.
+        self._lease = chance.choice(["2", "4"] if self.pool else ["2", "4", "300"])
+        self.runs = "reattach" if self.reattach else "pool" if self.pool else "local"
         self._programs: list[Program] = []
         self._contexts: list[Program] = []
         self._done: list[str] = []  # prefixes with a status file
@@ -221,6 +224,10 @@ class Round:
         self._expect_nothing_left()
         self.account.settle(codes)
 
+    def outputs(self) -> list[str]:
+        """What the programs have printed, for whoever has to find out what happened."""
+        return [f"--- {p.output.path.name}\n{p.output.text()[-2000:]}" for p in self._programs]
+
     def close(self) -> None:
         kill_all(processes_of(self._mark))
         for program in self._programs:
@@ -237,15 +244,20 @@ class Round:
         killed = False
         began = time.monotonic()
         plan = self._plan() if hit else []
+        # a part of the hits come while it begins, the others once tasks run
+        begun = 0 if self._chance.random() < 0.25 else self._journal_bytes() + 1
+        clock_s = began if not begun else 0.0
         while driver.process.poll() is None:
-            now = time.monotonic() - began
+            now = time.monotonic()
             self._resume_paused()
             if self.pool:
                 self._keep_a_context(prefix)
-            if plan and now >= plan[0][0]:
+            if not clock_s and self._journal_bytes() >= begun:
+                clock_s = now
+            if plan and clock_s and now - clock_s >= plan[0][0]:
                 _, act = plan.pop(0)
-                killed |= act(driver, now)
-            if now > END_S + (3 if hit else 0):
+                killed |= act(driver, now - clock_s)
+            if now - began > END_S:
                 self.account.faults.append(f"{prefix}: the driver has not ended within {END_S:.0f} s")
                 driver.process.kill()
                 driver.process.wait()
@@ -259,6 +271,10 @@ class Round:
         if not self.reattach and self._chance.random() < 0.5:
             self._expect_nothing_left()
         return self.account.look(prefix, torn=killed)
+
+    def _journal_bytes(self) -> int:
+        path = self.bench.path / "journal"
+        return path.stat().st_size if path.exists() else 0
 
     def _check_end(self, driver: Program, code: int, prefix: str, *, hit: bool) -> None:
         if "Traceback" in driver.output.text():
@@ -297,13 +313,13 @@ class Round:
     # -- what happens to them
 
     def _plan(self) -> list[tuple[float, Callable[[Program, float], bool]]]:
-        moments = sorted(self._chance.uniform(0.2, 2.0) for _ in range(self._chance.randint(1, 3)))
+        moments = sorted(self._chance.uniform(0.0, 1.2) for _ in range(self._chance.randint(1, 3)))
         acts = [self._chance.choice([self._kill, self._stop]) for _ in moments]
         plan: list[tuple[float, Callable[[Program, float], bool]]] = list(zip(moments, acts, strict=True))
         if self._loses_terminal:
-            plan.append((self._chance.uniform(0.3, 1.5), self._close_terminal))
+            plan.append((self._chance.uniform(0.2, 1.0), self._close_terminal))
         elif self.kind == "pipe" and self._chance.random() < 0.5:
-            plan.append((self._chance.uniform(0.1, 1.5), self._close_terminal))
+            plan.append((self._chance.uniform(0.1, 1.0), self._close_terminal))
         return sorted(plan, key=lambda entry: entry[0])
 
     def _pick(self, driver: Program) -> tuple[str, int]:
@@ -360,8 +376,7 @@ def play(folder: Path, seed: int) -> Round:
 
 
 def table_row(seed: int, game: Round, seconds: float) -> str:
-    runs = "pool, reattach" if "--reattach" in str(game.log) else "pool" if game.pool else "local"
-    return f"{seed:4d} {seconds:6.1f} s  {game.kind:8s} {runs:6s} {'; '.join(game.log)}"
+    return f"{seed:4d} {seconds:6.1f} s  {game.kind:8s} {game.runs:8s} {'; '.join(game.log)}"
 
 
 def main() -> int:
