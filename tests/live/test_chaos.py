@@ -12,7 +12,7 @@ import pytest
 from chaos import Account, play, table_row
 from disbatch_runs import Bench
 
-ROUNDS = int(os.environ.get("DISBATCH_CHAOS", "4"))
+ROUNDS = int(os.environ.get("DISBATCH_CHAOS", "3"))
 FIRST = int(os.environ.get("DISBATCH_CHAOS_SEED", "0"))
 
 

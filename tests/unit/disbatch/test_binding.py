@@ -1,14 +1,18 @@
 """Which CPUs each slot gets: disjoint, whole cores, one NUMA node, and nothing where the CPUs are not the run's own."""
 
+import contextlib
 import math
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disbatch.core.binding import BindRule, Cpu, make_plan
-from disbatch.runtime.node import parse_cpus
+from disbatch.core.binding import BindRule, Cpu, Surroundings, claims_whole_machine, make_plan
+from disbatch.runtime.cpuclaim import MACHINE, ClaimPlace, CpuClaim
+from disbatch.runtime.node import cpu_quota, parse_cpus
 
 
 def machine(nodes: int, cores: int, threads: int = 1) -> tuple[Cpu, ...]:
@@ -135,3 +139,78 @@ def test_a_part_of_a_host_is_not_exceeded() -> None:
 )
 def test_lists_of_cpus(text: str, cpus: set[int]) -> None:
     assert parse_cpus(text) == cpus
+
+
+@pytest.mark.parametrize(
+    ("around", "why"),
+    [
+        (Surroundings(), "each slot"),
+        (Surroundings(quota_cpus=8.0), "each slot"),  # the time of all of them
+        (Surroundings(quota_cpus=7.5), "control groups grant the time of 7.5 of the 8 CPUs"),
+        (Surroundings(host_lock=False), "in namespaces of its own"),
+        (Surroundings(host_network=False), "each slot"),  # the lock is enough
+    ],
+)
+def test_nothing_is_bound_where_others_may_not_be_seen(around: Surroundings, why: str) -> None:
+    plan = make_plan(BindRule(1, 8, False), EIGHT, 8, 4, around)
+    assert plan.why.startswith(why) and bool(plan.sets) == (why == "each slot")
+
+
+def test_claims_of_parts_stand_side_by_side_only_where_their_names_meet() -> None:
+    assert claims_whole_machine(8, 8, Surroundings())
+    assert not claims_whole_machine(4, 8, Surroundings())
+    assert claims_whole_machine(4, 8, Surroundings(host_network=False))
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quota"),
+    [
+        ("0::/\n", {}, math.inf),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n"}, math.inf),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/docker/id\n", {"cpu.max": "50000 100000\n"}, 0.5),  # a container sees its own group at the root
+        ("1:cpu,cpuacct:/a\n0::/\n", {"cpu,cpuacct/a/cpu.cfs_quota_us": "-1\n"}, math.inf),
+        (
+            "1:cpu:/a\n",
+            {"cpu/a/cpu.cfs_quota_us": "400000\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
+            4.0,
+        ),
+        ("1:cpuset:/a\n", {"cpuset/a/cpu.max": "50000 100000\n"}, math.inf),
+    ],
+)
+def test_the_quota_of_control_groups(
+    tmp_path: Path, membership: str, files: dict[str, str], quota: float
+) -> None:
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert cpu_quota(membership, str(tmp_path)) == quota
+
+
+def place(path: Path, inode: int | None = None) -> ClaimPlace:
+    number = path.stat().st_ino if inode is None else inode
+    return ClaimPlace(((str(path) + ".none", 1), (str(path), number)), b"\0disbatch test %d " % number, "/")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU cannot be divided")
+@pytest.mark.skipif(cpu_quota() < len(os.sched_getaffinity(0)), reason="a quota is in force here")
+def test_one_claim_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    slots = len(os.sched_getaffinity(0))
+    rule = BindRule(1, slots, False)
+    with contextlib.closing(CpuClaim(rule, slots, place(path))) as first:
+        assert len(first.plan.sets) == slots
+        # from another network namespace, where the name of the socket would be free
+        elsewhere = place(path)._replace(names=b"\0disbatch other %d" % path.stat().st_ino)
+        second = CpuClaim(rule, slots, elsewhere)
+        assert second.plan.sets == () and "another engine on this machine" in second.plan.why
+    with contextlib.closing(CpuClaim(rule, slots, place(path))) as third:
+        assert len(third.plan.sets) == slots
+    assert "in namespaces" in CpuClaim(rule, slots, place(path, inode=1)).plan.why
+
+
+def test_the_machines_lock_is_a_namespace_that_all_share() -> None:
+    """With these numbers since Linux has them; `ls -i` on a machine, not in a container, shows them."""
+    assert MACHINE.locks == (("/proc/self/ns/time", 4026531834), ("/proc/self/ns/user", 4026531837))
