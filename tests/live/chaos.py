@@ -10,178 +10,25 @@ import argparse
 import contextlib
 import os
 import random
-import select
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from disbatch_runs import PYTHON, Bench, children, command_line, kill_all, processes_of
+from chaos_account import ALL, LIST, Account
+from chaos_programs import Output, Program
+from disbatch_runs import PYTHON, Bench, command_line, kill_all, processes_of
 
-TASKS = 24
-BARRIER = 12  # the task id of the barrier
 SLOTS = 3
 RUNS = 3  # so many runs of a round are hit, the ones after them are left alone
 END_S = 25.0  # a run that nobody hits any more has ended by then
 GONE_S = 10.0  # and nothing of it is left after so long
-# `<ID>.lock` goes with the process that holds it: a second one beside it is a twin.
-TASK = (
-    "exec 8>lock.$DISBATCH_TASKID; flock -n 8 || echo $DISBATCH_TASKID >> twins; "
-    "echo start $DISBATCH_TASKID $$ >> journal; sleep 0.1$((DISBATCH_TASKID % 10)); "
-    "echo stop $DISBATCH_TASKID $$ >> journal"
-)
-LIST = "".join(["#DISBATCH BARRIER\n" if i == BARRIER else f"{TASK}\n" for i in range(TASKS + 1)])
-ALL = {i for i in range(TASKS + 1) if i != BARRIER}
-
-
-class Output:
-    """What a program prints to: a terminal that is its own, a pipe, or a file. `close` takes the other end away."""
-
-    def __init__(self, kind: str, path: Path) -> None:
-        self.kind = kind
-        self.path = path
-        self._closing = threading.Event()
-        self._reader: threading.Thread | None = None
-        if kind == "file":
-            self.child = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
-            return
-        if kind == "terminal":
-            ours, self.child = os.openpty()
-        else:
-            ours, self.child = os.pipe()
-        self._reader = threading.Thread(target=self._read, args=(ours,))
-        self._reader.start()
-
-    def start(self, words: list[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Starts the program in a session of its own, as a terminal or a login does. Our copy of its end is closed."""
-        terminal = self.kind == "terminal"
-        stdin = self.child if terminal else subprocess.DEVNULL
-        words = ["setsid", *(["--ctty"] if terminal else []), *words]
-        try:
-            return subprocess.Popen(
-                words,
-                cwd=folder,
-                env=env | {"TERM": "xterm"},
-                stdin=stdin,
-                stdout=self.child,
-                stderr=self.child,
-            )
-        finally:
-            os.close(self.child)
-
-    def close(self) -> None:
-        self._closing.set()
-        if self._reader:
-            self._reader.join()
-
-    def text(self) -> str:
-        return self.path.read_text(errors="replace") if self.path.exists() else ""
-
-    def _read(self, ours: int) -> None:
-        with open(self.path, "ab", buffering=0) as file:
-            while not self._closing.is_set():
-                if select.select([ours], [], [], 0.02)[0]:
-                    try:
-                        data = os.read(ours, 65536)
-                    except OSError:  # a terminal that nobody has open any more
-                        break
-                    if not data:
-                        break
-                    file.write(data)
-        os.close(ours)
-
-
-class Program(NamedTuple):
-    """The driver or a context, started."""
-
-    process: subprocess.Popen[bytes]
-    output: Output
-
-    def roles(self, own: str) -> dict[str, list[int]]:
-        """Process ids by what they are: `own`, and the guards and engines below it."""
-        living = self.process.poll() is None
-        below = children(self.process.pid) if living else []
-        guards = [pid for pid in below if _is_ours(pid)]
-        return {
-            own: [self.process.pid] if living else [],
-            f"{own}'s guard": guards,
-            f"{own}'s engine": [pid for guard in guards for pid in children(guard) if _is_ours(pid)],
-            f"{own}'s helper": [pid for pid in below if pid not in guards],
-        }
-
-    def discard(self) -> None:
-        self.output.close()
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether it is a guard or an engine, which go by the name of their session."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().startswith("dB")
-    return False
-
-
-class Account:
-    """What has been seen of a round's files, and every rule that was broken, in words."""
-
-    def __init__(self, bench: Bench, tasks: Iterable[int] = ALL) -> None:
-        self._bench = bench
-        self._tasks = tasks
-        self.faults: list[str] = []
-        self._begun_at: dict[int, int] = {}  # how often each task had begun when its success was first seen
-
-    def journal(self, word: str) -> list[tuple[int, int]]:
-        """(task id, process id) of each line that begins with the word."""
-        path = self._bench.path / "journal"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [(int(i), int(pid)) for kind, i, pid in map(str.split, lines) if kind == word]
-
-    def look(self, prefix: str, *, torn: bool) -> dict[int, int]:
-        """Reads a status file when nothing writes to it. Return codes by task id; `torn`: its last line may be torn."""
-        path = self._bench.path / f"{prefix}_status.txt"
-        if not path.exists():
-            return {}
-        *lines, rest = path.read_bytes().split(b"\n")
-        if rest and not torn:
-            self.faults.append(f"{path.name}: a torn last line, and its driver was not killed: {rest!r}")
-        codes: dict[int, int] = {}
-        ended = set(self.journal("stop"))
-        for line in lines:
-            fields = line.split(b"\t")
-            if len(fields) != 15:
-                self.faults.append(f"{path.name}: a torn line: {line!r}")
-                continue
-            if fields[0][:1] in b"BC":
-                continue
-            task, pid, code = int(fields[1]), int(fields[5]), int(fields[6])
-            if task in codes:
-                self.faults.append(f"{path.name}: task {task} has two lines")
-            codes[task] = code
-            if code == 0 and (task, pid) not in ended:
-                self.faults.append(f"{path.name}: task {task} has a success that did not happen")
-        begun = Counter(task for task, _ in self.journal("start"))
-        for task in [task for task, code in codes.items() if code == 0]:
-            if self._begun_at.setdefault(task, begun[task]) != begun[task]:
-                self.faults.append(f"{path.name}: task {task} ran again after its line was written")
-        return codes
-
-    def settle(self, codes: dict[int, int]) -> None:
-        """At the end: the last status file has a success of each task."""
-        if missing := {task: codes.get(task) for task in self._tasks if codes.get(task) != 0}:
-            self.faults.append(f"tasks without a success at the end: {missing}")
-        if (self._bench.path / "twins").exists():
-            twins = sorted(set(self._bench.read("twins").split()))
-            self.faults.append(f"ran twice at the same time: {' '.join(twins)}")
-        for path in [*self._bench.path.glob("*_driver.txt"), *self._bench.path.glob("*_engine.txt")]:
-            if "Traceback" in path.read_text(errors="replace"):
-                self.faults.append(f"{path.name}: a traceback")
 
 
 class Round:
@@ -379,6 +226,12 @@ def table_row(seed: int, game: Round, seconds: float) -> str:
     return f"{seed:4d} {seconds:6.1f} s  {game.kind:8s} {game.runs:8s} {'; '.join(game.log)}"
 
 
+def hits_of(log: list[str]) -> Counter[str]:
+    """What was done, without when and for how long; and how the runs ended."""
+    plain = [entry.partition(" ")[2].partition(" for ")[0] for entry in log]
+    return Counter(plain)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Plays rounds of random kills and stops.")
     parser.add_argument("rounds", type=int)
@@ -386,11 +239,13 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folders of rounds with faults")
     options = parser.parse_args()
     faults: Counter[str] = Counter()
+    hits: Counter[str] = Counter()
     for seed in range(options.seed, options.seed + options.rounds):
         folder = Path(tempfile.mkdtemp(prefix="disbatch-chaos-"))
         began = time.monotonic()
         game = play(folder, seed)
         print(table_row(seed, game, time.monotonic() - began), flush=True)
+        hits += hits_of(game.log)
         for fault in game.account.faults:
             print(f"       FAULT {fault}", flush=True)
         faults["rounds with a fault"] += bool(game.account.faults)
@@ -399,6 +254,8 @@ def main() -> int:
             subprocess.run(["rm", "-rf", "--", folder], check=True)
         else:
             print(f"       see {folder}", flush=True)
+    for hit, number in hits.most_common():
+        print(f"{number:5d}  {hit}")
     print(f"{options.rounds} rounds, " + ", ".join(f"{n} {what}" for what, n in faults.items()))
     return 1 if faults["faults"] else 0
 

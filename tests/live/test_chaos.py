@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos import Account, play, table_row
+from chaos import play, table_row
+from chaos_account import Account
 from disbatch_runs import Bench
 
 ROUNDS = int(os.environ.get("DISBATCH_CHAOS", "3"))
