@@ -1,13 +1,16 @@
 """Who may look at the page and who may act on it, and the headers that keep a browser from giving anything away.
 
 One secret a run: the token in the page's address. The first load trades it for a cookie, which no script and no other
-site can use; after that the token is in no request any more. Nothing here does IO.
+site can use; after that the token is in no request any more. The name that a request was sent to is looked at as well:
+a site of somebody else whose name leads here (DNS rebinding) is not the page. Nothing here does IO.
 """
 
 import hashlib
 import hmac
+import re
 import secrets
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address, ip_address
 
 TOKEN_BYTES = 32
 
@@ -25,12 +28,16 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Server": "disBatch",
 }
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?")
+HTTP_PORT = 80
 
 
 class Access:
     """The secrets of one page. Comparisons take the same time whatever is wrong."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, names: Iterable[str] = ()) -> None:
+        # of this machine, as far as they are known: a name that takes long to find out is added later
+        self.names = {_plain_name(name) for name in names}
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.cookie = secrets.token_urlsafe(TOKEN_BYTES)
         # browsers keep one jar for all ports of a host: two pages on one host must not take each other's
@@ -47,14 +54,53 @@ class Access:
         scheme, _, token = (authorization or "").partition(" ")
         return scheme.lower() == "bearer" and _same(token.strip(), self.token)
 
+    def by_host(self, hosts: Sequence[str], arrived: tuple[str, int]) -> bool:
+        """Return True if the Host header, which is there once, names what the page is served under.
+
+        That is a name of this machine, or the address at which the connection has `arrived`, with the port. A loopback
+        name may come with any port, that of the near end of an ssh tunnel: no other site can have such a name.
+        """
+        found = _split(hosts[0]) if len(hosts) == 1 else None
+        if found is None:
+            return False
+        name, port = found
+        address = _address(name)
+        if name == "localhost" or getattr(address, "is_loopback", False):
+            return True
+        known = name in self.names if address is None else address == _address(arrived[0])
+        return known and port == arrived[1]
+
 
 def own_origin(origin: str | None, host: str | None) -> bool:
-    """Whether a browser says that the request comes from the page itself. The host is as the browser knows it: it may
-    be the near end of a tunnel."""
-    return bool(origin and host) and urlsplit(origin or "").netloc.lower() == (host or "").lower()
+    """Return True if a browser says that the request comes from the page itself. The host is as the browser knows it:
+    it may be the near end of a tunnel."""
+    return (
+        host is not None and _split(host) is not None and (origin or "").lower() == f"http://{host}".lower()
+    )
+
+
+def _split(host: str) -> tuple[str, int] | None:
+    """Name or address, and port, of a Host header; None where it has another form."""
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
+        return None
+    return _plain_name(found[1]), int(found[2] or HTTP_PORT)
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().strip("[]").removesuffix(".")
+
+
+def _address(text: str) -> object:
+    """An IP address, the same one however it is written; None for what is none."""
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
 def _same(given: str | None, secret: str) -> bool:
     # digests: `compare_digest` tells the length of what it compares, and refuses text beyond ASCII
-    digest = hashlib.sha256((given or "").encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256((given or "").encode("utf-8", "backslashreplace")).digest()
     return hmac.compare_digest(digest, hashlib.sha256(secret.encode()).digest())

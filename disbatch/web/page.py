@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -60,7 +61,8 @@ class WebPage:
         self._sock = listen(settings.address, OPTION)
         self._say = say
         host, self._port = self._sock.getsockname()[:2]
-        if not ip_address(host).is_loopback:
+        self._loopback_only = ip_address(host).is_loopback
+        if not self._loopback_only:
             say(NOT_ENCRYPTED, "warning")
         self._file = ""
         self._ticking: asyncio.Task[None] | None = None
@@ -78,7 +80,7 @@ class WebPage:
 
     def begin(self, run: Watched) -> None:
         self._run = run
-        self._access = Access(self._port)
+        self._access = Access(self._port, (self._settings.address[0], socket.gethostname()))
         control = self._settings.control
         facts = PageFacts(
             self._task_name, run.files.job_id, socket.gethostname(), os.path.abspath(run.files.status), time.time(),
@@ -135,6 +137,9 @@ class WebPage:
     # -- the page
 
     async def _serve(self) -> None:
+        if not self._loopback_only:
+            # a name service that does not answer keeps nobody: neither the page nor the end of the run
+            threading.Thread(target=self._learn_full_name, daemon=True).start()
         page_server = await asyncio.to_thread(_import_server)
         ordered = self._order if self._settings.control else None
         self._server = page_server(self._sock, self._access, self._hub, self._looked, ordered, self._run.log)
@@ -143,6 +148,9 @@ class WebPage:
             await asyncio.sleep(self._pause_s)
             if self._hub.viewers:
                 self._tick()
+
+    def _learn_full_name(self) -> None:
+        self._access.names.add(socket.getfqdn().lower())
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception():

@@ -13,9 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from disbatch.runtime.descriptors import page_connections
 from disbatch.web.access import HEADERS, Access, own_origin
+from disbatch.web.connections import LIMITS, Connections, Limits
 from disbatch.web.control import MOST_BYTES, Order, OrderError, read_order
 from disbatch.web.hub import Hub, Viewer
 
@@ -26,7 +28,15 @@ SHUTDOWN_S = 0.5  # for open answers, at the end
 PLOTLY_AGE_S = 86400
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TICK_DIGITS = 15  # of the number that a browser says it has seen last
 FORBIDDEN = "403: the token is missing or wrong. Open the address that disBatch has printed; it is also in PREFIX_url.\n"
+NOT_THIS_HOST = (
+    "403: the page is not served under this name. Open the address that disBatch has printed; it is also in PREFIX_url. "
+    "Through an ssh tunnel, the name is localhost.\n"
+)
+
+
+PEERS_ERRORS = (HttpProcessingError, web.RequestPayloadError)
 
 
 class PageServer:
@@ -41,9 +51,9 @@ class PageServer:
         looked: Callable[[], None],
         ordered: Callable[[Order], str] | None,
         log: logging.Logger,
+        limits: Limits = LIMITS,
     ) -> None:
         self._sock = sock
-        self._most = page_connections()  # descriptors are for the run first of all
         self._access = access
         self._hub = hub
         self._looked = looked
@@ -61,13 +71,18 @@ class PageServer:
         if ordered is not None:
             app.router.add_post("/control", self._control)
         self._runner = web.AppRunner(
-            app, access_log=None, logger=log, handle_signals=False, shutdown_timeout=SHUTDOWN_S
-        )
+            app, access_log=None, logger=_defects_only(log), handle_signals=False, shutdown_timeout=SHUTDOWN_S,
+            keepalive_timeout=limits.idle_s, lingering_time=limits.linger_s,
+            auto_decompress=False,
+        )  # fmt: skip
+        # descriptors are for the run first of all
+        most = min(limits.connections, page_connections())
+        self.connections = Connections(self._serve_one, limits._replace(connections=most), log)
 
     async def start(self) -> None:
         await self._runner.setup()
         self._listener = await asyncio.get_running_loop().create_server(
-            self._connection, sock=self._sock, backlog=AT_ONCE
+            self.connections.connection, sock=self._sock, backlog=AT_ONCE
         )
         self._sock.listen(LISTEN_QUEUE)
 
@@ -79,21 +94,23 @@ class PageServer:
         with contextlib.suppress(asyncio.CancelledError):
             await self._runner.cleanup()
 
-    def _connection(self) -> asyncio.BaseProtocol:
+    def _serve_one(self) -> asyncio.Protocol:
         server = self._runner.server
-        if server is None or len(server.connections) >= self._most:
-            return _Refusal()
+        assert server is not None, "it was set up before the listener"
         return server()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         access = self._access
+        if not access.by_host(request.headers.getall("Host", []), _own_address(request)):
+            return _refused(NOT_THIS_HOST)
         known = access.by_cookie(request.cookies.get(access.cookie_name))
         known = known or access.by_header(request.headers.get("Authorization"))
         if not known and request.path == "/":
             known = access.by_token(request.query.get("token"))
         if not known:
-            return web.Response(status=403, text=FORBIDDEN)
+            return _refused(FORBIDDEN)
+        self.connections.proven(request.transport)
         try:
             return await handler(request)
         except web.HTTPException as error:  # no such path, or too long a body
@@ -135,10 +152,10 @@ class PageServer:
         )
         await response.prepare(request)
         self._looked()
-        last_seen = request.headers.get("Last-Event-ID", "")
-        viewer, first = self._hub.join(
-            int(last_seen) if last_seen.isascii() and last_seen.isdigit() else None
-        )
+        self.connections.streams(request.transport)
+        seen = request.headers.get("Last-Event-ID", "")
+        is_number = seen.isascii() and seen.isdigit() and len(seen) <= TICK_DIGITS
+        viewer, first = self._hub.join(int(seen) if is_number else None)
         with contextlib.suppress(ConnectionError):  # it has gone
             try:
                 await response.write(b"retry: 2000\n\n" + b"".join(first))
@@ -159,22 +176,46 @@ class PageServer:
         origin = request.headers.get("Origin")
         by_program = self._access.by_header(request.headers.get("Authorization")) and origin is None
         if not by_program and not own_origin(origin, request.headers.get("Host")):
-            return web.Response(status=403, text="403: orders are taken from the page itself only\n")
+            return _refused("403: orders are taken from the page itself only\n")
         assert self._ordered is not None
         try:
-            order = read_order(await request.read())
+            body = await asyncio.wait_for(request.read(), self.connections.limits.body_s)
+            order = read_order(body)
             told = self._ordered(order)
+        except TimeoutError:
+            return _closing(408, "408: the order did not come\n")
+        except web.RequestPayloadError:
+            return _closing(400, "400: the order cannot be read\n")
         except OrderError as error:
             return web.json_response({"error": str(error)}, status=400)
         self._log.info("asked for on the web page: %s %s", order.what, order.name)
         return web.json_response({"told": told})
 
 
-class _Refusal(asyncio.Protocol):
-    """There are too many connections already."""
+def _defects_only(log: logging.Logger) -> logging.Logger:
+    """A logger for aiohttp that passes on to `log` what is wrong here, not what is wrong with a request: whoever reaches
+    the port could fill a disk with that."""
+    passed = logging.Logger(f"{log.name}.web", log.level)
+    passed.parent = log
+    passed.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], PEERS_ERRORS)))
+    return passed
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+
+def _own_address(request: web.Request) -> tuple[str, int]:
+    """Where this connection has arrived: an address of this machine."""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    return (str(name[0]), int(name[1])) if name else ("", 0)
+
+
+def _refused(text: str) -> web.Response:
+    return _closing(403, text)
+
+
+def _closing(status: int, text: str) -> web.Response:
+    """An answer after which the connection ends: what else comes is not waited for."""
+    response = web.Response(status=status, text=text)
+    response.force_close()
+    return response
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
