@@ -45,6 +45,7 @@ def program() -> NoReturn:
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from disbatch.core.errors import DisBatchError
+    from disbatch.core.printable import printable_message
     from disbatch.runtime.settings import settings_from
 
     try:
@@ -55,7 +56,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
             return dry_run(settings)
         result, wait_s = _run_list(settings)
     except DisBatchError as error:
-        print_last(2, [f"disBatch: error: {error}"])
+        print_last(2, [f"disBatch: error: {printable_message(str(error))}"])
         return error.exit_code
     if not settings.quiet:
         _tell_end(result, settings, arguments, wait_s)

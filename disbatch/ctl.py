@@ -57,6 +57,7 @@ def _examples(call: str, script: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code. `argv` without the program's name."""
     from disbatch.core.errors import DisBatchError
+    from disbatch.core.printable import printable_message
     from disbatch.runtime.control import RunOverError
 
     name = os.environ.pop(NAME_VARIABLE, None)
@@ -65,10 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _act(options)
     except RunOverError as over:
-        print(f"{parser.prog}: {over}")
+        print(f"{parser.prog}: {printable_message(str(over))}")
         return over.exit_code
     except DisBatchError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {printable_message(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -120,11 +121,12 @@ def _join(prefix: str, options: argparse.Namespace) -> int:
 
 def _order(prefix: str, kind: "StopKind", name: str) -> int:
     from disbatch.core.errors import UsageError
+    from disbatch.core.printable import printable_message
 
     answer = asyncio.run(_ask(prefix, kind, name))
     if not answer.done:
         raise UsageError(answer.text)
-    print(answer.text)
+    print(printable_message(answer.text))
     return 0
 
 

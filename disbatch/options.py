@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from disbatch import __version__
+from disbatch.core.printable import printable
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -50,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         _, _, unknown = message.partition("unrecognized arguments: ")
         meant = self._nearest(unknown.split())
         hint = f"did you mean {meant}? {self.prog}" if meant else self.prog
-        self.exit(2, f"{self.prog}: error: {message} ({hint} --help lists the options)\n")
+        self.exit(2, f"{self.prog}: error: {printable(message)} ({hint} --help lists the options)\n")
 
     def _nearest(self, unknown: list[str]) -> str:
         """The option that the first unknown one was meant to be, or nothing."""

@@ -2,6 +2,8 @@
 
 import re
 
+from disbatch.core.printable import printable
+
 SEPARATOR = " | "
 SHOWN_CHARS = 600  # an engine that reaches nobody lists every address that it tried
 
@@ -35,5 +37,5 @@ def why(said: str, most: int = 1) -> str:
     shown = list(dict.fromkeys(strong or told))[-most:]
     while len(shown) > 1 and len(SEPARATOR.join(shown)) > SHOWN_CHARS:
         del shown[0]
-    text = "".join(c if c.isprintable() else "?" for c in SEPARATOR.join(shown))
+    text = printable(SEPARATOR.join(shown))
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"

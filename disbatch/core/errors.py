@@ -1,5 +1,7 @@
 """Every exception of the package, divided by who has to act. A failing *task* is data, never an exception."""
 
+from disbatch.core.printable import BREAK
+
 
 class DisBatchError(Exception):
     """Root of all. `exit_code` is what the program ends with when nobody handles the error."""
@@ -20,7 +22,7 @@ class TaskFileError(DisBatchError):
 
     def __init__(self, source: str, line_no: int, line: bytes, why: str) -> None:
         shown = line[:200].decode("utf-8", "replace") + ("…" if len(line) > 200 else "")
-        super().__init__(f"{source}, line {line_no}: {why}\n    {shown}")
+        super().__init__(f"{source}, line {line_no}: {why}{BREAK}{shown}")
         self.line_no = line_no
 
 

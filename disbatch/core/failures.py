@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from disbatch.core.model import Outcome, Task
+from disbatch.core.printable import printable
 from disbatch.core.status import SNIPPET_END
 
 MAX_GROUPS = (
@@ -89,7 +90,7 @@ def cause_of(snippet: str) -> str:
 
 def _whole_line(snippet: str) -> str:
     lines = [line.strip() for line in _joined(snippet).splitlines() if line.strip()]
-    return "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else ""
+    return printable(lines[-1]) if lines else ""
 
 
 def _joined(snippet: str) -> str:

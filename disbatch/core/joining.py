@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from disbatch.core.errors import PeerError
 from disbatch.core.messages import VERSION
+from disbatch.core.printable import is_plain
 
 StopKind = Literal["engine", "context"]
 MAX_NODES = 100_000  # of one context; more is not a list of nodes
@@ -134,17 +135,17 @@ def decode_joining(data: bytes) -> Joining:
 def _join(cid: Any, label: Any, given: Any, limit: Any, nodes: Any, where: Any) -> Join:
     if len(nodes) > MAX_NODES:
         raise ValueError(f"{len(nodes)} nodes")
-    rows = tuple([(_text(name), _number(slots, 1), retires is True) for name, slots, retires in nodes])
-    return Join(_text(cid), _text(label), given is True, _number(limit, 0), rows, _text(where))
+    rows = tuple([(_name(name), _number(slots, 1), retires is True) for name, slots, retires in nodes])
+    return Join(_text(cid), _text(label), given is True, _number(limit, 0), rows, _name(where))
 
 
 def _rejoin(cid: Any, label: Any, limit: Any, nodes: Any, where: Any, clean: Any) -> Rejoin:
     if len(nodes) > MAX_NODES:
         raise ValueError(f"{len(nodes)} nodes")
     rows = [
-        (_number(r, 0), _text(name), _number(slots, 1), retires is True) for r, name, slots, retires in nodes
+        (_number(r, 0), _name(name), _number(slots, 1), retires is True) for r, name, slots, retires in nodes
     ]
-    return Rejoin(_text(cid), _text(label), _number(limit, 0), tuple(rows), _text(where), clean is True)
+    return Rejoin(_text(cid), _text(label), _number(limit, 0), tuple(rows), _name(where), clean is True)
 
 
 def _order(kind: Any, name: Any, reply_key: Any, hard: Any) -> Order:
@@ -157,6 +158,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
+
+
+def _name(value: object) -> str:
+    """Of a host, which goes to logs, terminals and status lines."""
+    text = _text(value)
+    if not is_plain(text):
+        raise ValueError(f"{text!r} has control characters")
+    return text
 
 
 def _number(value: object, at_least: int) -> int:

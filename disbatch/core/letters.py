@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from disbatch.core.mailbag import Parcel, plain, task_lines
 from disbatch.core.notable import RunEnd
 from disbatch.core.notices import tasks
+from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot
 
 _CAUSES = 10  # causes of failures in the last mail
@@ -55,7 +56,10 @@ def _counts(finished: int, failed: int) -> str:
 
 
 def _head(sender: Sender) -> list[str]:
-    return [f"Run {sender.job_id} of {plain(sender.task_name, 200)}, driver on {sender.host}", ""]
+    return [
+        f"Run {printable(sender.job_id)} of {plain(sender.task_name, 200)}, driver on {printable(sender.host)}",
+        "",
+    ]
 
 
 def _since(parcel: Parcel, now: float) -> list[str]:
@@ -89,7 +93,7 @@ def _lists(parcel: Parcel) -> list[str]:
 
 
 def _foot(sender: Sender) -> list[str]:
-    return ["", f"Status file: {sender.status_path} on {sender.host}"]
+    return ["", f"Status file: {printable(sender.status_path)} on {printable(sender.host)}"]
 
 
 def _clock(seconds: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from disbatch.core.notable import Batch, is_task
+from disbatch.core.printable import printable
 from disbatch.core.status import StatusRecord
 
 SHOWN = 20  # tasks, and as many failures, that a mail lists one by one; the counts are of all
@@ -109,7 +110,7 @@ def task_lines(rows: Sequence[StatusRecord], count: int) -> list[str]:
     """A paragraph of tasks, of which `rows` are the first."""
     lines = []
     for row in rows:
-        lines.append(f"  task {row.task_id}, line {row.line_no}, on {row.node}: {_how(row)}")
+        lines.append(f"  task {row.task_id}, line {row.line_no}, on {printable(row.node)}: {_how(row)}")
         lines.append(f"      {plain(row.command, _COMMAND_CHARS)}")
         error = plain(row.err_snippet.strip().rpartition("\n")[2], _COMMAND_CHARS)
         if row.returncode and error:
@@ -121,7 +122,7 @@ def task_lines(rows: Sequence[StatusRecord], count: int) -> list[str]:
 
 def plain(text: str, limit: int) -> str:
     """As one printable line of bounded length: what tasks are called and say may be anything."""
-    line = "".join(c if c.isprintable() else "?" for c in text[: limit + 1])
+    line = printable(text[: limit + 1])
     return line if len(line) <= limit else line[:limit] + "…"
 
 

@@ -20,6 +20,7 @@ from disbatch.core.fleet import GONE, Context, Engine, EngineState, Fleet
 from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Rejoin, Welcome
 from disbatch.core.messages import stronger
 from disbatch.core.outbox import Outbox
+from disbatch.core.printable import is_plain, printable
 from disbatch.core.takeover import JoinedContext, Takeover
 
 CONTEXT_KEY = "disBatch context "  # followed by the context's id: its mailbox
@@ -85,6 +86,10 @@ class Membership:
             return  # a repeated message
         if self._ending():
             self._outbox.add(Reply(key, Refusal("the run is ending")))
+            return
+        if not is_plain(join.label):
+            why = f"the label {printable(join.label)} has control characters; give another one with -l"
+            self._outbox.add(Reply(key, Refusal(why)))
             return
         label = join.label if join.label_given else self._free_label(join.label)
         if self._taken(label):

@@ -12,6 +12,7 @@ _HOSTILE = frozenset(
 )  # fmt: skip
 _SURROGATES = range(0xD800, 0xE000)
 _BYTES = range(0xDC80, 0xDD00)  # bytes that were no UTF-8, as `surrogateescape` decodes them
+BREAK = "\n    "  # within a message
 _SHORT = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 
 
@@ -26,9 +27,12 @@ def printable(text: str) -> str:
     return "".join([_escaped(c) if _is_hostile(c) else c for c in text])
 
 
-def printable_lines(text: str) -> str:
-    """Like `printable`, but keep the line feeds: for messages of our own that have several lines."""
-    return text if text.isprintable() else "\n".join([printable(line) for line in text.split("\n")])
+def printable_message(text: str) -> str:
+    """Like `printable`, for a message of our own, whose further lines begin with four blanks.
+
+    Any other line feed came with a name, and is escaped too: so what follows cannot look like a message.
+    """
+    return text if text.isprintable() else BREAK.join([printable(line) for line in text.split(BREAK)])
 
 
 def is_plain(text: str) -> bool:

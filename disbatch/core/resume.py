@@ -163,7 +163,7 @@ class ResumeTable:
             f"task {task.task_id} (line {task.line_no}) is not the task that the status file records\n"
             f"    now:      {text}{repeated}\n"
             f"    recorded: {recorded}{was_repeated}\n"
-            "Give the task file of that run, or --force-resume to go by task ids alone"
+            "    Give the task file of that run, or --force-resume to go by task ids alone"
         )
 
     def _known(self, task_id: int) -> tuple[int, int]:

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Sequence
 
+from disbatch.core.printable import printable
 from disbatch.core.snapshot import ContextView, EngineView, FailureView, RunningView, RunSnapshot
 from disbatch.monitor.progress import clock
 from disbatch.monitor.tables import failures_of, tasks_of
-from disbatch.monitor.words import ago, count, duration, exit_word, load, memory, one_line
+from disbatch.monitor.words import ago, count, duration, exit_word, load, memory
 
 Pairs = Sequence[tuple[str, str]]
 SHOWN_FAILURES = 5
@@ -15,7 +16,7 @@ SHOWN_FAILURES = 5
 def engine(e: EngineView, snapshot: RunSnapshot) -> Pairs:
     pairs = [
         ("state", e.state.lower()),
-        ("context", one_line(e.context)),
+        ("context", printable(e.context)),
         ("slots", f"{e.busy} of {e.slots} busy"),
         ("tasks", f"{count(e.assigned)} given, {count(e.finished)} ended, {count(e.failed)} of these failed"),
         ("last heard", "never" if e.silent_s is None else f"{ago(e.silent_s)} ago"),
@@ -25,13 +26,13 @@ def engine(e: EngineView, snapshot: RunSnapshot) -> Pairs:
     tasks = tasks_of(snapshot, e.rank)
     if tasks:
         pairs.append(("Running", ""))
-        pairs += [(str(t.task_id), f"{clock(t.seconds)}  {one_line(t.command)}") for t in tasks]
+        pairs += [(str(t.task_id), f"{clock(t.seconds)}  {printable(t.command)}") for t in tasks]
     if len(tasks) < e.busy:
         pairs.append(("…", f"{e.busy - len(tasks)} more: only the longest of the whole run are listed"))
     failures = failures_of(snapshot, e.rank)[:SHOWN_FAILURES]
     if failures:
         pairs.append(("Last failures", ""))
-        pairs += [(str(f.task_id), f"{exit_word(f.returncode)}  {one_line(f.error)}") for f in failures]
+        pairs += [(str(f.task_id), f"{exit_word(f.returncode)}  {printable(f.error)}") for f in failures]
     return pairs
 
 
@@ -45,7 +46,7 @@ def context(c: ContextView, snapshot: RunSnapshot) -> Pairs:
     ]
     members = [e for e in snapshot.engines if e.context == c.label]
     pairs += [
-        (str(e.rank), f"{e.state.lower()}  {e.busy}/{e.slots} busy  {one_line(e.node)}") for e in members
+        (str(e.rank), f"{e.state.lower()}  {e.busy}/{e.slots} busy  {printable(e.node)}") for e in members
     ]
     return pairs
 
@@ -57,9 +58,9 @@ def task(t: RunningView) -> Pairs:
     if t.attempt > 1:
         pairs.append(("attempt", str(t.attempt)))
     pairs += [
-        ("engine", f"{t.rank} on {one_line(t.node)}"),
+        ("engine", f"{t.rank} on {printable(t.node)}"),
         ("running for", clock(t.seconds)),
-        ("command", one_line(t.command)),
+        ("command", printable(t.command)),
     ]
     return pairs
 
@@ -69,11 +70,11 @@ def failure(f: FailureView) -> Pairs:
     if f.repeat_index >= 0:
         pairs.append(("repeat index", str(f.repeat_index)))
     pairs += [
-        ("engine", f"{f.rank} on {one_line(f.node)}"),
+        ("engine", f"{f.rank} on {printable(f.node)}"),
         ("exit", exit_word(f.returncode)),
         ("took", duration(f.elapsed_s)),
         ("ended", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(f.finish_s))),
-        ("error", one_line(f.error) or "–"),
-        ("command", one_line(f.command)),
+        ("error", printable(f.error) or "–"),
+        ("command", printable(f.command)),
     ]
     return pairs

@@ -1,13 +1,13 @@
 """The words at the end of a run: what was done, why tasks failed, and the command that goes on from here."""
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 
 from disbatch.core.driver_events import Ending
 from disbatch.core.failures import FailureGroup
 from disbatch.core.model import LOST
+from disbatch.core.printable import printable, shell_line
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.progress import clock
 
@@ -26,7 +26,7 @@ def digest(
     if ending is not Ending.COMPLETE:
         lines.append(f"The run ended early: {ending.text}.")
     elif s.finished == 0:
-        return ["There was no task to run.", f"Status file: {status_path}"]
+        return ["There was no task to run.", f"Status file: {printable(status_path)}"]
     rate = run / s.elapsed_s if s.elapsed_s > 0 else 0.0
     skipped = f", {s.skipped} skipped (finished in earlier runs)" if s.skipped else ""
     took = clock(s.elapsed_s) if s.elapsed_s >= 60 else f"{s.elapsed_s:.2f} s"
@@ -40,7 +40,7 @@ def digest(
     if len(failures) > SHOWN_GROUPS:
         rest = sum(group.count for group in failures[SHOWN_GROUPS:])
         lines.append(f"  {rest} more, for {len(failures) - SHOWN_GROUPS} other reasons")
-    lines.append(f"Status file: {status_path}")
+    lines.append(f"Status file: {printable(status_path)}")
     return lines
 
 
@@ -75,7 +75,7 @@ def resume_command(
     """The command line of this run, resuming from its status file, and from those of `earlier` runs still needed."""
     files = [word for path in (*earlier, status_path) for word in ("-r", path)]
     extra = files + (["-R"] if retry else [])
-    return shlex.join([*_program(), *extra, *_without_resume(arguments)])
+    return shell_line([*_program(), *extra, *_without_resume(arguments)])
 
 
 def _without_resume(arguments: Sequence[str]) -> list[str]:

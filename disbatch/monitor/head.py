@@ -5,6 +5,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.headline import figures, share, state_of, throughput
 from disbatch.monitor.progress import clock
@@ -36,7 +37,7 @@ class Head(Vertical):
         self, name: str, s: RunSnapshot | None, silent_s: float, trouble: str, *, end_missed: bool
     ) -> None:
         """`silent_s`: since the last snapshot. `end_missed`: the run is over, and its last figures were not seen."""
-        text = Text(f"{name}  ", "bold", no_wrap=True, overflow="ellipsis")
+        text = Text(f"{printable(name)}  ", "bold", no_wrap=True, overflow="ellipsis")
         if s is None:
             text.append("connecting …", "yellow")
         else:
@@ -44,7 +45,7 @@ class Head(Vertical):
             text.append(clock(s.elapsed_s) + "  ")
             text.append("the run has ended" if end_missed else state.text, TONES[state.tone])
             if trouble:
-                text.append(f"  no news for {ago(silent_s)}: {trouble}", "bold red")
+                text.append(f"  no news for {ago(silent_s)}: {printable(trouble)}", "bold red")
             elif end_missed:
                 text.append("  its last figures were not seen", "yellow")
             elif silent_s > SILENT_S and not s.over:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot, Sample
 from disbatch.monitor.progress import clock, seconds_left
-from disbatch.monitor.words import count, one_line, rate
+from disbatch.monitor.words import count, rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def state_of(snapshot: RunSnapshot) -> Word:
     if s.barrier:
         before = s.running + s.ready
         where = f"{count(before)} task{'s' * (before != 1)} before" if before else "at"
-        return Word(f"{where} a barrier: {one_line(s.barrier)}", "note")
+        return Word(f"{where} a barrier: {printable(s.barrier)}", "note")
     if not s.slots:
         return Word("waiting for engines", "note")
     return Word("running", "good")

@@ -1,5 +1,6 @@
 """A snapshot as plain text, for where there is no terminal. Pure."""
 
+from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.headline import figures, share, state_of, throughput
 from disbatch.monitor.progress import clock
@@ -24,7 +25,7 @@ BAR_WIDTH = 40
 
 def page(snapshot: RunSnapshot, title: str, width: int) -> str:
     """All of it, lines of so many characters at most."""
-    lines = [f"{title}: {state_of(snapshot).text}, {clock(snapshot.elapsed_s)}"]
+    lines = [f"{printable(title)}: {state_of(snapshot).text}, {clock(snapshot.elapsed_s)}"]
     done = share(snapshot)
     if done is not None:
         filled = round(done * BAR_WIDTH)

@@ -3,6 +3,7 @@
 from collections import deque
 
 from disbatch.core.driver_events import Level
+from disbatch.core.printable import printable_message
 from disbatch.core.snapshot import RunSnapshot
 
 RATE_WINDOW_S = 20.0  # rate and time left are those of the last seconds, not of the whole run
@@ -10,7 +11,7 @@ RATE_WINDOW_S = 20.0  # rate and time left are those of the last seconds, not of
 
 def message(text: str, level: Level) -> str:
     """A message of the run as it is shown: who speaks, how bad it is, what it is."""
-    return f"disBatch: {'' if level == 'note' else level + ': '}{text}"
+    return f"disBatch: {'' if level == 'note' else level + ': '}{printable_message(text)}"
 
 
 class Pace:

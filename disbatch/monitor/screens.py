@@ -10,6 +10,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from disbatch.core.printable import printable
+
 HELP = """\
 Everything here is looked at, nothing is changed, but for x.
 
@@ -57,7 +59,8 @@ class Box(ModalScreen[bool]):
         """Draws its content, as it is now."""
         title, text = self.title_and_text()
         box = self.query_one(".box", Vertical)
-        box.border_title, box.border_subtitle = title, "[@click=screen.close]esc: close[/]"
+        # as Text: a string would be read as markup
+        box.border_title, box.border_subtitle = Text(printable(title)), "[@click=screen.close]esc: close[/]"
         self.query_one(".box-text", Static).update(text)
 
     def action_close(self) -> None:
@@ -107,7 +110,7 @@ class Question(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box question"):
-            yield Static(Text(self._text), classes="box-text")
+            yield Static(Text(printable(self._text)), classes="box-text")
             with Horizontal(classes="buttons"):
                 yield Button("Stop (y)", id="yes", variant="error")
                 yield Button("Cancel (n)", id="no", variant="default")

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from disbatch.core.failures import MAX_RECENT
+from disbatch.core.printable import printable
 from disbatch.core.snapshot import MAX_RUNNING, ContextView, EngineView, FailureView, RunningView, RunSnapshot
 from disbatch.monitor.progress import clock
-from disbatch.monitor.words import ago, count, duration, exit_word, load, memory, one_line
+from disbatch.monitor.words import ago, count, duration, exit_word, load, memory
 
 MAX_ROWS = 1000  # drawn of one table; a filter finds the others
 PADDING = 2  # blanks that a cell has around it
@@ -149,8 +150,8 @@ ENGINES = Table(
     lambda e: str(e.rank),
     (
         Column("#", 4, lambda e: str(e.rank), lambda e: e.rank, right=True),
-        Column("Node", 14, lambda e: one_line(e.node), lambda e: e.node),
-        Column("Context", 10, lambda e: one_line(e.context), lambda e: e.context, need=4),
+        Column("Node", 14, lambda e: printable(e.node), lambda e: e.node),
+        Column("Context", 10, lambda e: printable(e.context), lambda e: e.context, need=4),
         Column("State", 8, lambda e: e.state.lower(), lambda e: e.state, need=1),
         Column("Busy", 7, lambda e: f"{e.busy}/{e.slots}", lambda e: e.busy, falls=True, right=True),
         _number("Given", 7, lambda e: e.assigned, need=5),
@@ -178,7 +179,7 @@ CONTEXTS = Table(
     lambda s: s.contexts,
     lambda c: str(c.label),
     (
-        Column("Context", 14, lambda c: one_line(c.label), lambda c: c.label),
+        Column("Context", 14, lambda c: printable(c.label), lambda c: c.label),
         Column("State", 8, lambda c: c.state.lower(), lambda c: c.state),
         _number("Engines", 8, lambda c: c.engines),
         Column("Busy", 9, lambda c: f"{c.busy}/{c.slots}", lambda c: c.busy, falls=True, right=True),
@@ -207,9 +208,9 @@ TASKS = Table(
     (
         Column("Task", 8, lambda t: str(t.task_id), lambda t: t.task_id, right=True),
         Column("Line", 8, lambda t: str(t.line_no), lambda t: t.line_no, 2, right=True),
-        Column("Node", 14, lambda t: one_line(t.node), lambda t: t.node, 1),
+        Column("Node", 14, lambda t: printable(t.node), lambda t: t.node, 1),
         Column("For", 8, lambda t: clock(t.seconds), lambda t: t.seconds, falls=True, right=True),
-        Column("Command", 24, lambda t: one_line(t.command), lambda t: t.command, grows=True),
+        Column("Command", 24, lambda t: printable(t.command), lambda t: t.command, grows=True),
     ),
     "For",
     "no task is running",
@@ -224,11 +225,11 @@ FAILURES = Table(
     lambda f: str(f.task_id),
     (
         Column("Task", 8, lambda f: str(f.task_id), lambda f: f.task_id, right=True),
-        Column("Node", 14, lambda f: one_line(f.node), lambda f: f.node, 2),
+        Column("Node", 14, lambda f: printable(f.node), lambda f: f.node, 2),
         Column("Exit", 7, lambda f: exit_word(f.returncode), lambda f: f.returncode, right=True),
         Column("After", 7, lambda f: duration(f.elapsed_s), lambda f: f.elapsed_s, 3, True, True),
-        Column("Error", 28, lambda f: one_line(f.error) or "–", lambda f: f.error, grows=True),
-        Column("Command", 20, lambda f: one_line(f.command), lambda f: f.command, 1, grows=True),
+        Column("Error", 28, lambda f: printable(f.error) or "–", lambda f: f.error, grows=True),
+        Column("Command", 20, lambda f: printable(f.command), lambda f: f.command, 1, grows=True),
     ),
     "",
     "no task has failed",

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, ClassVar
 
+from rich.markup import escape
 from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
@@ -14,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from disbatch.core.errors import DisBatchError
+from disbatch.core.printable import printable
 from disbatch.core.snapshot import ContextView, EngineView, RunSnapshot
 from disbatch.monitor import describe
 from disbatch.monitor.head import Head
@@ -302,9 +304,14 @@ class Monitor(App[str]):
         if not await self.push_screen_wait(Question(stop.question)):
             return
         try:
-            self.notify(await stopper.stop(stop))
+            self.notify(_said(await stopper.stop(stop)))
         except DisBatchError as error:
-            self.notify(str(error), severity="error")
+            self.notify(_said(str(error)), severity="error")
+
+
+def _said(text: str) -> str:
+    """What the run says, for a toast, which reads markup."""
+    return escape(printable(text))
 
 
 def _stop_of(row: Any) -> Stop | None:

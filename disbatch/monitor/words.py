@@ -68,11 +68,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s" if seconds < 60 else clock(seconds)
 
 
-def one_line(text: str) -> str:
-    """Without anything that would move the cursor of a terminal."""
-    return "".join(c if c.isprintable() else "·" for c in text)
-
-
 def bars(values: list[float], height: int = 1) -> list[str]:
     """Columns as high as their values are against the highest, as so many lines; the lowest is a thin one."""
     top = max(values, default=0.0)

@@ -11,6 +11,7 @@ from itertools import chain, pairwise
 from sys import byteorder
 from typing import Any
 
+from disbatch.core.printable import printable
 from disbatch.report.figures import EFFICIENCY_FROM_S
 from disbatch.report.model import Report
 from disbatch.report.rows import Rows
@@ -98,7 +99,7 @@ def _curve(runs: Sequence[RunTimes], rows: Rows, axis: Axis) -> dict[str, Any]:
         "slots": [[round(x, 4), y] for x, y in room],
         "barriers": barriers,
         "tails": tails,
-        "runs": [[begin, run.path] for begin, run in zip(axis.begins, runs, strict=True)],
+        "runs": [[begin, printable(run.path)] for begin, run in zip(axis.begins, runs, strict=True)],
     }
 
 
@@ -177,7 +178,7 @@ def _nodes(report: Report) -> dict[str, Any]:
         nodes = sorted(nodes, key=lambda node: node.busy_share)[:MAX_BARS]
     return {
         "all": len(report.nodes),
-        "name": [node.name for node in nodes],
+        "name": [printable(node.name) for node in nodes],
         "busy": [round(100 * node.busy_share, 2) for node in nodes],
         "median": [node.median_s for node in nodes],
         "median_words": [span(node.median_s) for node in nodes],
@@ -258,7 +259,7 @@ def _drawn(
     picked = [row for _, _, row in order]
     return {
         "kind": "tasks",
-        "lanes": [[name, room[name]] for name in names],
+        "lanes": [[printable(name), room[name]] for name in names],
         "lane": packed("H", (lane for lane, _, _ in order)),
         "begin": packed("f", (begin for _, begin, _ in order)),
         "length": packed("f", (rows.finish[row] - rows.start[row] for row in picked)),
@@ -285,12 +286,12 @@ def _shares(
     first, lanes, labels = {}, 0, []
     for number, name in enumerate(names):
         if by_slot:
-            labels.append([name, room[name]])
+            labels.append([printable(name), room[name]])
             first[name], lanes = lanes, lanes + room[name]
         else:
             if number % together == 0:
                 last = names[min(number + together, len(names)) - 1]
-                labels.append([name if together == 1 else f"{name} … {last}", 1])
+                labels.append([printable(name if together == 1 else f"{name} … {last}"), 1])
                 lanes += 1
             first[name] = lanes - 1
     width = [0] * lanes

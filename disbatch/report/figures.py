@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import TypeVar
 
 from disbatch.core.failures import OTHER, FailureGroups, last_line
+from disbatch.core.printable import printable
 from disbatch.core.resume import Fate
 from disbatch.core.status import StatusRecord
 from disbatch.report.advice import advise, slot_advice
@@ -116,11 +117,6 @@ def task_line(r: StatusRecord) -> TaskLine:
     return TaskLine(
         r.task_id, r.line_no, r.repeat_index, r.node, r.returncode, r.elapsed_s, printable(r.command)
     )
-
-
-def printable(text: str) -> str:
-    """Without what would move a terminal's cursor; bytes that are no UTF-8 as question marks."""
-    return "".join(c if c.isprintable() else " " if c in "\t\n\r" else "?" for c in text)
 
 
 def _list_notes(rows: Rows, final: dict[int, int], files: int) -> list[str]:

@@ -1,19 +1,19 @@
 """The report as one page: tables written here, charts drawn by `page.js` with plotly, everything inside one file.
 
 A content security policy in the page forbids every request, so that nothing can leave the machine that looks at it.
-Commands and messages come from users' programs: each goes through `html.escape`, or through JSON and never into markup.
+Commands and messages come from users' programs: each goes through `escape`, or through JSON and never into markup.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from html import escape
+from html import escape as html_escape
 from importlib import resources
 from string import Template
 
 from disbatch.core.errors import UsageError
+from disbatch.core.printable import printable
 from disbatch.core.status import StatusRecord
 from disbatch.report.charts import charts
-from disbatch.report.figures import printable
 from disbatch.report.model import Report, TaskLine
 from disbatch.report.rows import Kind, Rows
 from disbatch.report.terminal import figures
@@ -54,6 +54,11 @@ def page(
         plotly=_plotly(),
         data=json_in_html(data),
     )
+
+
+def escape(text: str) -> str:
+    """Text as it can stand in the page, without what reorders or hides it."""
+    return html_escape(printable(text))
 
 
 def json_in_html(data: object) -> str:

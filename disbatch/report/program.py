@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from disbatch import __version__
 from disbatch.core.errors import DisBatchError, MachineError, StatusFileError
+from disbatch.core.printable import printable, printable_message
 from disbatch.monitor.digest import how_ended
 from disbatch.options import HelpFormatter, Parser, count_from
 from disbatch.output import leave_with
@@ -61,7 +62,7 @@ def main(arguments: list[str]) -> int:
                 _write_page(options.html, files, report, times, usages)
         _print(report, options)
     except DisBatchError as error:
-        print(f"disbatch-report: error: {error}", file=sys.stderr)
+        print(f"disbatch-report: error: {printable_message(str(error))}", file=sys.stderr)
         return error.exit_code
     return 0
 
@@ -75,7 +76,7 @@ def _print(report: Report, options: argparse.Namespace) -> None:
 
     print_report(report, sys.stdout, options.top)
     if options.html:
-        print(f"\nPage: {options.html}")
+        print(f"\nPage: {printable(options.html)}")
 
 
 def _usage_of(path: str) -> UsageTable | None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from disbatch.core.printable import printable
 from disbatch.report.model import CoreTime, NodeFigures, Report, RunFigures, TaskLine, Usage
 from disbatch.report.words import bounded, core_hours, count, period, share, size, span
 
@@ -36,7 +37,7 @@ class _Printer:
 
     def report(self, r: Report) -> None:
         for note in r.notes:
-            self.console.print(Text(f"Note: {note}", "yellow"))
+            self.console.print(_text(f"Note: {note}", "yellow"))
         self._head(r)
         if r.durations:
             self._figures(r)
@@ -69,7 +70,7 @@ class _Printer:
                 extra.append(count(r.setup, "per-engine command") + failed)
             self.console.print(Text("besides " + " and ".join(extra)))
         when = f", {period(r.begin_s, r.end_s)}" if r.end_s else ""
-        self.console.print(Text(name + when, "dim"))
+        self.console.print(_text(name + when, "dim"))
         if not r.tasks:
             self.console.print("No task has finished yet.")
 
@@ -179,17 +180,18 @@ class _Printer:
         table.add_column(no_wrap=True)
         table.add_column()
         for sentence in advice:
-            table.add_row("-", Text(sentence))
+            table.add_row("-", Text(printable(sentence)))
         self.console.print(table)
 
     def _table(self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         if not rows:
             return
         self._title(title)
+        shown = [[printable(cell) for cell in row] for row in rows]
         plain: dict[str, Any] = {} if self.box else {"pad_edge": False, "padding": (0, 2, 0, 0)}
         table = Table(box=self.box, show_edge=False, header_style="dim", **plain)
         for number, (heading, side) in enumerate(columns):
-            widest = max(cell_len(text) for text in (heading, *(row[number] for row in rows)))
+            widest = max(cell_len(text) for text in (heading, *(row[number] for row in shown)))
             cut = side == "cut"  # the one that gives way where the terminal is narrow
             table.add_column(
                 heading,
@@ -199,7 +201,7 @@ class _Printer:
                 min_width=8 if cut else min(widest, MOST_CHARS),
                 max_width=None if cut else MOST_CHARS,
             )
-        for row in rows:
+        for row in shown:
             table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
         self.console.print(table)
 
@@ -208,7 +210,11 @@ class _Printer:
         self.console.print(Text(title, "bold"))
 
     def _more(self, text: str) -> None:
-        self.console.print(Text(text, "dim"))
+        self.console.print(_text(text, "dim"))
+
+
+def _text(text: str, style: str) -> Text:
+    return Text(printable(text), style)
 
 
 def figures(r: Report) -> list[tuple[str, str]]:

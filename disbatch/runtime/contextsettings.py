@@ -14,6 +14,7 @@ from disbatch.contexts.jobend import check_drain
 from disbatch.contexts.ssh import Ssh
 from disbatch.contexts.table import choose
 from disbatch.core.errors import UsageError
+from disbatch.core.printable import is_plain, printable
 
 CALL_S = 30.0  # a controller that is busy answers late; one that is gone, never
 NO_NODES = Allocation((), ())
@@ -53,6 +54,8 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
     answers = {name: ask(argv) for name, argv in scheduler.questions(environ, wishes).items()}
     allocation = scheduler.allocate(environ, wishes, answers)
     label = options.label or scheduler.label(environ)
+    if not is_plain(label):
+        raise UsageError(f"the label {printable(label)} has control characters; give another one with -l")
     limit = options.context_task_limit or 0
     return ContextSettings(
         scheduler,

@@ -9,6 +9,7 @@ import shlex
 import sys
 
 from disbatch.core.errors import MachineError
+from disbatch.core.printable import printable, shell_word
 from disbatch.importpath import arguments, bootstrap
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.remote import program_root
@@ -30,7 +31,7 @@ def write_script(facts: RunFacts) -> None:
     quoted = shlex.quote
     path = script_path(facts)
     text = _SCRIPT.format(
-        name=os.path.basename(facts.prefix).replace("\n", " "),
+        name=printable(os.path.basename(facts.prefix)),
         python=quoted(sys.executable),
         script=quoted(os.path.basename(path)),
         start=" ".join(map(quoted, (*bootstrap("script")[1:], *arguments(program_root())))),
@@ -50,7 +51,7 @@ def script_path(facts: RunFacts) -> str:
 
 def how_to_join(facts: RunFacts) -> str:
     """What the user of a run without machines has to do next."""
-    script = shlex.quote(script_path(facts))
+    script = shell_word(script_path(facts))
     return (
         "waiting for machines. Add some, from anywhere that sees this folder:\n"
         f"    sbatch -N 2 --ntasks-per-node 4 {script}\n"

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 
 from disbatch.core.model import NO_REPEAT, Task
+from disbatch.core.printable import printable
 from disbatch.core.resume import Verdict
 from disbatch.core.status import command_text
 from disbatch.runtime.prepare import open_resume, open_source
@@ -16,11 +17,11 @@ SHOWN = 3  # commands of the beginning and of the end
 def dry_run(settings: RunSettings) -> int:
     """Prints slots, counts and the first and last commands to standard output; returns the exit code."""
     source = open_source(settings)
-    resume = open_resume(settings, source, lambda text: print(f"note: {text}"))
+    resume = open_resume(settings, source, lambda text: _tell(f"note: {text}"))
     for warning in (*settings.allocation.warnings, *settings.warnings):
-        print(f"warning: {warning}")
+        _tell(f"warning: {warning}")
     for node in settings.allocation.nodes:
-        print(f"{node.name}: {node.slots} slots ({node.cores} cores)")
+        _tell(f"{node.name}: {node.slots} slots ({node.cores} cores)")
     first: list[Task] = []
     last: list[Task] = []
     counts: Counter[str] = Counter()
@@ -37,15 +38,19 @@ def dry_run(settings: RunSettings) -> int:
             (first if len(first) < SHOWN else last).append(item)
             del last[:-SHOWN]
     for text in source.cleaner.notes:
-        print(f"note: {text}")
+        _tell(f"note: {text}")
     done = f", {counts['skipped']} of them finished in earlier runs" if resume else ""
-    print(f"{settings.taskfile}: {counts['tasks']} tasks{done}")
+    _tell(f"{settings.taskfile}: {counts['tasks']} tasks{done}")
     for name, count in sorted(source.stream.directives.items()):
-        print(f"  {name}: {count}")
+        _tell(f"  {name}: {count}")
     for number, task in enumerate(first + last):
         if number == len(first) and counts["tasks"] > 2 * SHOWN:
             print("  …")
         repeated = f", repeat index {task.repeat_index}" if task.repeat_index != NO_REPEAT else ""
-        print(f"  task {task.task_id} (line {task.line_no}{repeated}): {command_text(task.command)}")
+        _tell(f"  task {task.task_id} (line {task.line_no}{repeated}): {command_text(task.command)}")
     print("nothing was run (--dry-run)")
     return 0
+
+
+def _tell(line: str) -> None:
+    print(printable(line))

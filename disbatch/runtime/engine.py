@@ -39,6 +39,7 @@ from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.messages import ORPHANED, Die, Down, Hello, Up
 from disbatch.core.phases import EngineConfig
+from disbatch.core.printable import BREAK, printable_message
 from disbatch.output import print_last
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
@@ -353,8 +354,8 @@ def _provide(start: EngineStart, log: logging.Logger) -> Provision:
 def _say(start: EngineStart, words: str) -> None:
     if start.certificate is None:
         # beside the driver, whose terminal this is; elsewhere, whoever launched us shows what we say
-        words = "disBatch: error: " + words.replace("\n", "; ")
-    print_last(2, [words], LAST_WORDS_S)
+        words = "disBatch: error: " + words.replace(BREAK, "; ")
+    print_last(2, [printable_message(words)], LAST_WORDS_S)
 
 
 def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:

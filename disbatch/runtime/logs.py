@@ -2,7 +2,9 @@
 
 import logging
 from io import TextIOWrapper
+from types import TracebackType
 
+from disbatch.core.printable import BREAK, printable_message
 from kvsstcp.ownfile import open_named, open_to_append
 
 
@@ -24,9 +26,23 @@ def open_log(path: str, level: str, name: str, *, named: bool = False) -> loggin
         False  # a log on a full disk is no reason for a traceback on the user's terminal
     )
     handler = _LogFile(path, named=named)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger(name)
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
     return logger
+
+
+class _Formatter(logging.Formatter):
+    """Begins a line at its first column for each event, and for nothing else: a name cannot forge one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable_message(record.message)
+        return super().formatMessage(record)
+
+    def formatException(
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        lines = super().formatException(ei).split("\n")
+        return "    " + printable_message(BREAK.join(lines))

@@ -34,7 +34,9 @@ def provide(
         if not found:
             # two lines: of what an engine says that could not start, the driver shows the last one
             names = ", ".join(VARIABLES)
-            raise MachineError(f"none of {names} names a device\n-g was given, but {config.node} has no GPU")
+            raise MachineError(
+                f"none of {names} names a device\n    -g was given, but {config.node} has no GPU"
+            )
         slots = len(shares)
     means = Means(cores_per_task, len(os.sched_getaffinity(0)), memory_kib(), found)
     coded = tuple({k.encode(): os.fsencode(v) for k, v in share.items()} for share in shares)

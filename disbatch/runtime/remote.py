@@ -13,6 +13,7 @@ from typing import Any
 
 from disbatch.core.binding import BindRule
 from disbatch.core.phases import EngineConfig
+from disbatch.core.printable import printable
 from disbatch.importpath import ROOT, arguments, bootstrap
 from disbatch.runtime.engine import EngineStart, engine_process
 from disbatch.runtime.facts import RunFacts
@@ -38,7 +39,7 @@ def main() -> int:
     try:
         info = read_info(facts.info_path)
     except KvsError as error:
-        print(f"this node does not see the files of the run: {error}", file=sys.stderr)
+        print(printable(f"this node does not see the files of the run: {error}"), file=sys.stderr)
         return 3
     start = EngineStart(
         config=EngineConfig(

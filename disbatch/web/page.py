@@ -21,6 +21,7 @@ from disbatch import __version__
 from disbatch.core.driver_events import Level, Say
 from disbatch.core.errors import UsageError
 from disbatch.core.notable import Batch, Notable, RunEnd
+from disbatch.core.printable import printable, printable_message
 from disbatch.runtime.files import write_secret
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.prepare import listen
@@ -83,7 +84,7 @@ class WebPage:
         self._access = Access(self._port, (self._settings.address[0], socket.gethostname()))
         control = self._settings.control
         facts = PageFacts(
-            self._task_name, run.files.job_id, socket.gethostname(), os.path.abspath(run.files.status), time.time(),
+            printable(self._task_name), printable(run.files.job_id), socket.gethostname(), printable(os.path.abspath(run.files.status)), time.time(),
             __version__, control,
         )  # fmt: skip
         self._picture = Picture(facts)
@@ -107,7 +108,7 @@ class WebPage:
 
     def happened(self, event: Notable) -> None:
         if isinstance(event, Say):
-            self._picture.say(time.time(), event.level, event.text)
+            self._picture.say(time.time(), event.level, printable_message(event.text))
 
     async def finish(self, end: RunEnd) -> None:
         """The last picture goes out, and the page keeps it; then the server is gone, and the file with its address."""

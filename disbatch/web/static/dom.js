@@ -1,5 +1,7 @@
 // The few things that every part of the page does with the document. Text only ever becomes text, never markup: what
-// tasks print comes here unchanged.
+// tasks print comes here unchanged, and is shown with its control characters escaped.
+
+import { printable } from "./format.js";
 
 export const byId = (id) => document.getElementById(id);
 
@@ -10,13 +12,14 @@ export function make(tag, properties = {}, ...children) {
     if (name.includes("-") || name === "role" || name === "scope") element.setAttribute(name, value);
     else element[name] = value;
   }
-  element.append(...children);
+  element.append(...children.map((child) => (child instanceof Node ? child : printable(child))));
   return element;
 }
 
 // Writes only what has changed: a page that is left open for hours should not lay itself out every second.
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const shown = printable(text);
+  if (element.textContent !== shown) element.textContent = shown;
 }
 
 export function show(element, visible) {

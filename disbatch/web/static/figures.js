@@ -1,7 +1,7 @@
 // The top of the page: name and state of the run, progress, figures, messages, and how the connection is.
 
 import { byId, make, setText, show } from "./dom.js";
-import { clock, count, duration, percent, rate } from "./format.js";
+import { clock, count, duration, percent, printable, rate } from "./format.js";
 import { finished, secondsLeft, waiting } from "./state.js";
 
 const TILES = [
@@ -69,7 +69,8 @@ function drawProgress(state) {
   }
   if (s.total === null) bar.removeAttribute("aria-valuenow");
   else bar.setAttribute("aria-valuenow", Math.floor((100 * over) / all));
-  document.title = end ? `Ended · ${state.run.name}` : `${share || count(over)} · ${state.run.name}`;
+  const name = printable(state.run.name);
+  document.title = end ? `Ended · ${name}` : `${share || count(over)} · ${name}`;
 }
 
 export function drawMessages(state) {

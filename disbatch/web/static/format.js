@@ -41,3 +41,17 @@ export function outcome(code) {
   if (code > 0) return `exit code ${code}`;
   return code === -100 ? "lost with its engine" : SIGNALS[-code] || `signal ${-code}`;
 }
+
+// C0 without tab and line feed, DEL, C1, separators, what reorders text, the byte order mark, halves of a pair alone
+const HOSTILE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\p{Surrogate}/gu;
+
+// As disbatch/core/printable.py shows it, but for tab and line feed, which do no harm in an element.
+export function printable(text) {
+  return String(text).replace(HOSTILE, (c) => {
+    const code = c.charCodeAt(0);
+    if (code === 13) return "\\r";
+    const isByte = code >= 0xdc80 && code <= 0xdcff;
+    if (code < 0x80 || isByte) return `\\x${(code & 0xff).toString(16).padStart(2, "0")}`;
+    return `\\u${code.toString(16).padStart(4, "0")}`;
+  });
+}

@@ -3,6 +3,8 @@
 // A bar is [node, row, start, finish, tasks, failed, task, code, label], an open one [node, row, start, task, label];
 // times are in seconds since the epoch.
 
+import { printable } from "./format.js";
+
 export const HEAD = 20; // of a node: its name
 export const AXIS = 24;
 const BETWEEN = 8;
@@ -91,7 +93,7 @@ function drawNodes(g, view, state, colours) {
     g.fillStyle = colours.track;
     for (let row = 0; row < state.rows[node]; row += 1) g.fillRect(0, top + row * view.place.row, view.width, thick(view));
     g.fillStyle = colours.text;
-    g.fillText(name, 2, top - HEAD / 2, view.width * 0.6);
+    g.fillText(printable(name), 2, top - HEAD / 2, view.width * 0.6);
   });
 }
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 
 # room -> rooms of the house that it may import (its own always)
 ARROWS = {
-    "disbatch": set(),
+    "disbatch": {"disbatch.core"},
     "disbatch.__main__": {"disbatch.programs"},
     "disbatch.disBatch": {"disbatch", "disbatch.programs"},
     "disbatch.programs": {

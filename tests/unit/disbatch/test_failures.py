@@ -82,7 +82,7 @@ def test_a_gap_that_moves_with_a_number_makes_no_other_cause(tail: str) -> None:
         ("one", "one"),
         ("one\ntwo\n\n", "two"),
         ("one\r\ntwo\r\n", "two"),
-        ("a\x1b[31mred\x07", "a?[31mred?"),
+        ("a\x1b[31mred\x07", "a\\x1b[31mred\\x07"),
     ],
 )
 def test_last_line(snippet: str, line: str) -> None:

@@ -34,7 +34,7 @@ Host key verification failed.
         (BINDING + "srun: error: node1: task 0: Killed\n", "srun: error: node1: task 0: Killed"),
         (BINDING + "slurmstepd-node1: error: execve(): /no/such: No such file or directory\nsrun: error: node1: task 0: Exited with exit code 2\n", "slurmstepd-node1: error: execve(): /no/such: No such file or directory"),
         (BINDING, ""),
-        ("ok\x1b[31m\nred\x07\n", "red?"),
+        ("ok\x1b[31m\nred\x07\n", "red\\x07"),
     ],
 )  # fmt: skip
 def test_the_line_that_says_why(said: str, line: str) -> None:

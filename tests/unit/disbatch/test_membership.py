@@ -15,6 +15,7 @@ from disbatch.core.joining import (
     Order,
     ProcessGone,
     Refusal,
+    Rejoin,
     SignedIn,
     StopKind,
     Welcome,
@@ -22,6 +23,7 @@ from disbatch.core.joining import (
     encode_joining,
 )
 from disbatch.core.losses import LossPolicy
+from disbatch.core.printable import printable
 
 
 def join(
@@ -66,6 +68,30 @@ def test_a_label_of_a_living_context_is_refused_and_a_default_one_is_numbered() 
     assert joins(d, join("c3", "J7", given=False)) == Welcome("J7.2", (1,))
     d.happens(ContextLost("c1", "closed"))
     assert joins(d, join("c4", "J7")) == Welcome("J7", (2,))
+
+
+@pytest.mark.parametrize(
+    "label", ["NIGHT\ndisBatch: all tasks have been done", "N\x1b[2J", "N\u202eX", "N\udcff"]
+)
+@pytest.mark.parametrize("given", [False, True])
+def test_a_label_with_control_characters_is_refused(label: str, given: bool) -> None:
+    refusal = joins(Driver(), join(label=label, given=given))
+    assert isinstance(refusal, Refusal) and "control characters" in refusal.why and "-l" in refusal.why
+    assert refusal.why.isprintable()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        join()._replace(nodes=(("a\nb", 1, False),)),
+        join()._replace(where="host\n, process 7"),
+        Rejoin("c1", "L", 0, ((0, "a\tb", 1, False),), "host", True),
+        Rejoin("c1", "L", 0, (), "ho\x1bst", True),
+    ],
+)
+def test_names_of_hosts_with_control_characters_are_no_names(message: Joining) -> None:
+    with pytest.raises(PeerError, match="control characters"):
+        decode_joining(encode_joining(message))
 
 
 def test_nobody_joins_a_run_that_is_ending_and_nobody_joins_twice() -> None:
@@ -254,6 +280,7 @@ def test_the_run_may_stop_a_stopping_engine_harder() -> None:
 # -- the codec
 
 _texts = st.text(max_size=20)
+_names = _texts.map(printable)  # of hosts: others are refused
 _MESSAGES: st.SearchStrategy[Joining] = st.one_of(
     st.builds(
         Join,
@@ -261,8 +288,8 @@ _MESSAGES: st.SearchStrategy[Joining] = st.one_of(
         _texts,
         st.booleans(),
         st.integers(0, 9),
-        st.lists(st.tuples(_texts, st.integers(1, 9), st.booleans())).map(tuple),
-        _texts,
+        st.lists(st.tuples(_names, st.integers(1, 9), st.booleans())).map(tuple),
+        _names,
     ),
     st.builds(ProcessGone, _texts, st.integers(0, 9), _texts),
     st.builds(Order, st.sampled_from(["engine", "context"]), _texts, _texts, st.booleans()),

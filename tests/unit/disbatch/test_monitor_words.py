@@ -88,9 +88,9 @@ def test_failures_are_toned_only_when_there_are_some() -> None:
     ("more", "text", "tone"),
     [
         ({}, "running", "good"),
-        ({"barrier": "#B\n", "running": 0, "ready": 0}, "at a barrier: #B·", "note"),
-        ({"barrier": "#B\n", "running": 1, "ready": 0}, "1 task before a barrier: #B·", "note"),
-        ({"barrier": "#B\n", "running": 1000, "ready": 234}, "1,234 tasks before a barrier: #B·", "note"),
+        ({"barrier": "#B\n", "running": 0, "ready": 0}, "at a barrier: #B\\n", "note"),
+        ({"barrier": "#B\n", "running": 1, "ready": 0}, "1 task before a barrier: #B\\n", "note"),
+        ({"barrier": "#B\n", "running": 1000, "ready": 234}, "1,234 tasks before a barrier: #B\\n", "note"),
         ({"slots": 0}, "waiting for engines", "note"),
         ({"state": "interrupted"}, "ending: interrupted", "note"),
         ({"state": "all tasks have been done", "over": True}, "ended: all tasks have been done", "good"),

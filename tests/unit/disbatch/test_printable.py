@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disbatch.core.printable import is_plain, printable, printable_lines, shell_line, shell_word
+from disbatch.core.printable import is_plain, printable, printable_message, shell_line, shell_word
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ANY_BYTES = st.binary(max_size=40).map(lambda b: b.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
@@ -48,7 +48,7 @@ def test_each_control_character_is_escaped() -> None:
 
 @given(st.text("".join(map(chr, range(0x20, 0x7F)))))
 def test_printable_ascii_stays_as_it_is(text: str) -> None:
-    assert printable(text) == text == printable_lines(text)
+    assert printable(text) == text == printable_message(text)
 
 
 @given(WORDS)
@@ -60,8 +60,9 @@ def test_what_is_shown_has_no_control_character_and_stays_when_shown_again(text:
     assert (shown == text) == is_plain(text)
 
 
-def test_lines_keep_their_line_feeds_and_nothing_else() -> None:
-    assert printable_lines("one\n    two\r\x1b[2J\n") == "one\n    two\\r\\x1b[2J\n"
+def test_a_message_keeps_its_own_lines_and_no_others() -> None:
+    said = "cannot read run\nforged:\n    line 2 \x1b[2J\n    line 3\n  x\n"
+    assert printable_message(said) == "cannot read run\\nforged:\n    line 2 \\x1b[2J\n    line 3\\n  x\\n"
 
 
 @settings(max_examples=40)

@@ -210,4 +210,4 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 def test_a_command_cannot_move_the_cursor(tmp_path: Path) -> None:
     r = report_of(write(tmp_path / "x", row(0, 0, 1, command="printf '\x1b[2J\ta\x07'")))
-    assert r.longest[0].command == "printf '?[2J a?'"
+    assert r.longest[0].command == "printf '\\x1b[2J\\ta\\x07'"
