@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from disbatch.core.printable import printable, printable_message, shell_word
 from disbatch.options import HelpFormatter, Parser, add_context_arguments
 from disbatch.output import leave_with
 
@@ -25,12 +26,12 @@ EXAMPLES = (
 
 def build_parser(name: str | None) -> argparse.ArgumentParser:
     """The parser of `disbatch-ctl`; with a `name`, of the script of one run, which needs no RUN."""
-    call = f"./{name}" if name else "disbatch-ctl RUN"
+    call = shell_word(f"./{name}") if name else "disbatch-ctl RUN"
     parser = Parser(
-        prog=name or "disbatch-ctl",
+        prog=printable(name or "disbatch-ctl"),
         description="Add machines to a disBatch run that goes on, or show and steer it. "
         "Without -s the machines are those of the Slurm job, or of DISBATCH_SSH_NODELIST.",
-        epilog=_examples(call, name or "RUN_dbUtil.sh"),
+        epilog=_examples(call, shell_word(name or "RUN_dbUtil.sh")),
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
@@ -57,7 +58,6 @@ def _examples(call: str, script: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code. `argv` without the program's name."""
     from disbatch.core.errors import DisBatchError
-    from disbatch.core.printable import printable_message
     from disbatch.runtime.control import RunOverError
 
     name = os.environ.pop(NAME_VARIABLE, None)
@@ -121,7 +121,6 @@ def _join(prefix: str, options: argparse.Namespace) -> int:
 
 def _order(prefix: str, kind: "StopKind", name: str) -> int:
     from disbatch.core.errors import UsageError
-    from disbatch.core.printable import printable_message
 
     answer = asyncio.run(_ask(prefix, kind, name))
     if not answer.done:

@@ -3,7 +3,7 @@
 from collections import deque
 
 from disbatch.core.driver_events import Level
-from disbatch.core.printable import printable_message
+from disbatch.core.printable import printable, printable_message
 from disbatch.core.snapshot import RunSnapshot
 
 RATE_WINDOW_S = 20.0  # rate and time left are those of the last seconds, not of the whole run
@@ -61,5 +61,5 @@ def plain_line(snapshot: RunSnapshot, rate: float) -> str:
     if left is not None:
         parts.append(f"{clock(left)} left")
     if snapshot.barrier:
-        parts.append(f"waiting at {snapshot.barrier}")
+        parts.append(f"waiting at {printable(snapshot.barrier)}")
     return f"[{clock(snapshot.elapsed_s)}] " + ", ".join(parts)

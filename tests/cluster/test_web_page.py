@@ -146,6 +146,24 @@ def test_what_tasks_print_is_no_markup(bench: Bench, browser: Browser) -> None:
     assert run.end().code == 0
 
 
+def test_what_tasks_are_called_and_print_cannot_reorder_the_page(bench: Bench, browser: Browser) -> None:
+    name = "T\x1b[2J\u202eexe.\udcff"
+    bench.file(name, f"printf 'no\\033[2J \\342\\200\\256x\\n' >&2; exit 3 # \u202eab\n{WAIT}\n")
+    run = bench.start("-s", "localhost:2", "-p", "run", "-w", name)
+    url = bench.path / "run_url"
+    run.until(lambda: url.exists() and url.read_text().endswith("\n"), "the page's address")
+    page = browser.open(url.read_text().strip())
+    figure(page, "failed", "1")
+    assert page.title().endswith("T\\x1b[2J\\u202eexe.\\xff")
+    page.locator("summary").click()
+    assert "no\\x1b[2J \\u202ex" in page.locator("summary").inner_text()
+    assert page.locator(".command").inner_text().endswith("# \\u202eab")
+    text = page.locator("body").inner_text()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text)
+    bench.file("go", "")
+    assert run.end().code == 0
+
+
 def test_the_timeline_has_a_bar_for_each_task(bench: Bench, browser: Browser) -> None:
     run, url = start(bench, tasks="sleep 0.3\n" * 5 + f"{BAD}\n{WAIT}\n")
     page = browser.open(url)

@@ -12,10 +12,11 @@ from disbatch.core.errors import TaskFileError
 from disbatch.core.letters import Sender, letter
 from disbatch.core.mailbag import Parcel
 from disbatch.core.printable import is_plain, printable, printable_message
+from disbatch.ctl import build_parser
 from disbatch.monitor import describe
 from disbatch.monitor.digest import digest, resume_command
 from disbatch.monitor.once import page
-from disbatch.monitor.progress import message
+from disbatch.monitor.progress import message, plain_line
 from disbatch.options import Parser
 from disbatch.report import page as html
 from disbatch.report.terminal import print_report
@@ -58,6 +59,16 @@ def test_a_name_forges_no_line_of_a_log(tmp_path: Path) -> None:
     )
     first = [line for line in text.splitlines() if not line.startswith("    ")]
     assert len(first) == 2 and first[0].split()[2] == "INFO" and first[1].split()[2] == "ERROR"
+
+
+def test_the_state_in_a_line() -> None:
+    assert plain_line(snapshot(barrier=NASTY), 1.0).endswith(f"waiting at {SHOWN}")
+
+
+def test_the_help_of_a_runs_own_script() -> None:
+    text = build_parser(f"{NASTY}_dbUtil.sh").format_help()
+    assert_plain(text)
+    assert "$'./a\\n2026-11-28 INFO forged\\r\\x1b]0;t" in text
 
 
 def test_digest_and_resume_command() -> None:
