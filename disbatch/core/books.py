@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from disbatch.core.context import Context
 from disbatch.core.dispatch import Dispatcher
 from disbatch.core.failures import FailureGroups
-from disbatch.core.fleet import Context, Engine, Fleet
+from disbatch.core.fleet import Engine, Fleet
 from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Held
 from disbatch.core.recorder import Recorder

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from disbatch.core.driver_events import Instant, Send
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
-from disbatch.core.ledger import Ledger
+from disbatch.core.ledger import Entry, Ledger
 from disbatch.core.messages import Down, Handed, Held, StopMode, stronger
 from disbatch.core.model import quick
 from disbatch.core.setup import EngineSetup
+from disbatch.core.suspects import Suspects
 
 BATCH_BYTES = 4 << 20  # of commands in one message; a batch of long commands must not hold up the mailbox
 
@@ -21,6 +22,7 @@ class Dispatcher:
         self._ledger = ledger
         self._fleet = fleet
         self._setup = setup
+        self._suspects = Suspects(ledger, fleet)
         self._owed: dict[int, Engine] = {}
         self._recalled: dict[int, list[Held]] = {}
 
@@ -41,6 +43,10 @@ class Dispatcher:
     def set_aside(self, engine: Engine) -> None:
         """It gets no more tasks, and gives back what it has not started."""
         engine.aside = "trial"
+        self._recall_ahead(engine)
+
+    def _recall_ahead(self, engine: Engine) -> None:
+        """It is to give back what it has not started."""
         wanted = engine.ahead()
         engine.recalled.update(wanted)
         engine.changed()
@@ -58,6 +64,8 @@ class Dispatcher:
         """
         handed: dict[int, list[Handed]] = {}
         if not (stop or hold or self._setup.ready is None):
+            if self._suspects.any:
+                self._serve_suspects(now.mono_s, handed)
             # once more while somebody got some: what a context's limit kept one from taking is for the others
             while self._ledger.ready and self._hand_round(now.mono_s, handed):
                 pass
@@ -71,6 +79,18 @@ class Dispatcher:
                 message = self._message(now, engine, tuple(handed.get(engine.rank, ())), stop)
                 if message is not None:
                     yield Send(message)
+
+    def _serve_suspects(self, now_s: float, handed: dict[int, list[Handed]]) -> None:
+        """First of all: an engine that is empty may not be so again for long."""
+        for engine, entry in self._suspects.servings():
+            self._ledger.assign_suspect(entry, engine.sid, now_s)
+            handed[engine.rank] = [_give(engine, entry)]
+            engine.context.charged += 1
+            engine.changed()
+            self._owed[engine.rank] = engine
+        drained = self._suspects.to_drain()
+        if drained is not None:
+            self._recall_ahead(drained)
 
     def _hand_round(self, now_s: float, handed: dict[int, list[Handed]]) -> bool:
         """One round over all who have room. Whether tasks were handed out, and there is something for another round."""
@@ -95,10 +115,8 @@ class Dispatcher:
             if ledger.ready.first().attempt and len(held) >= engine.slots:
                 break
             entry = ledger.assign(sid, now_s)
-            task_id, line_no, repeat_index, command = entry.task
-            held[task_id] = entry.attempt
-            size += len(command)
-            handed.append(quick(Handed, (task_id, entry.attempt, line_no, repeat_index, command)))
+            size += len(entry.task.command)
+            handed.append(_give(engine, entry))
         engine.context.charged += len(handed)
         engine.changed()
         return handed
@@ -128,3 +146,11 @@ class Dispatcher:
             engine.recall_seq = engine.seq
         ids = (self._did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)
         return Down(*ids, tasks, recall, said_now, setup, self._fleet.every_s)
+
+
+def _give(engine: Engine, entry: Entry) -> Handed:
+    """It is among what the engine holds from now on."""
+    task_id, line_no, repeat_index, command = entry.task
+    engine.held[task_id] = entry.attempt
+    handed: Handed = quick(Handed, (task_id, entry.attempt, line_no, repeat_index, command))
+    return handed

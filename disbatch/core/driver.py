@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from disbatch.core import notices
 from disbatch.core.books import Books
+from disbatch.core.context import Context
 from disbatch.core.dispatch import Dispatcher
 from disbatch.core.driver_events import (
     ContextLost,
@@ -34,7 +35,7 @@ from disbatch.core.driver_events import (
     Written,
 )
 from disbatch.core.failures import FailureGroups
-from disbatch.core.fleet import Context, Fleet
+from disbatch.core.fleet import Fleet
 from disbatch.core.history import History
 from disbatch.core.intake import Intake, Judge
 from disbatch.core.ledger import Ledger

@@ -5,6 +5,7 @@ from enum import Enum
 from itertools import islice
 from typing import Literal
 
+from disbatch.core.context import Context
 from disbatch.core.errors import IllegalMoveError
 from disbatch.core.messages import NO_MEANS, REPORT_S, Hello, StopMode, Vitals
 from disbatch.core.tally import Tally
@@ -30,7 +31,6 @@ ALLOWED_MOVES = {
 GONE = (EngineState.STOPPED, EngineState.LOST)
 
 
-NO_LIMIT = 1 << 60
 # What a message costs a driver is many times what a task in it does (docs/scale.md): a thousand engines that report each
 # task by itself are more than one can take, and nobody looks at results more often than this.
 REPORTS_PER_S = 1000.0
@@ -40,25 +40,6 @@ GATHER_S = 0.01
 Aside = Literal[
     "", "trial", "bad"
 ]  # gets no more tasks: until it is known, or as it is known, what its node does to them
-
-
-class Context:
-    """One set of machines. `charged` counts the tasks that its engines hold or have ended, `ran` those that had ended
-    there under a driver before this one."""
-
-    __slots__ = ("charged", "cid", "finished", "label", "task_limit")
-
-    def __init__(self, label: str, task_limit: int = 0, cid: str = "", ran: int = 0) -> None:
-        self.label = label
-        self.task_limit = task_limit  # 0: none
-        self.cid = cid  # empty for the driver's own
-        self.charged = ran
-        self.finished = ran
-
-    @property
-    def left(self) -> int:
-        """How many more tasks it may be given."""
-        return self.task_limit - self.charged if self.task_limit else NO_LIMIT
 
 
 class Engine:
@@ -76,6 +57,7 @@ class Engine:
         "echo_due",
         "echo_sent",
         "ep",
+        "excused",
         "exited",
         "failed",
         "finished",
@@ -91,6 +73,7 @@ class Engine:
         "rank",
         "recall_seq",
         "recalled",
+        "reserved",
         "retires",
         "seen",
         "seq",
@@ -146,9 +129,11 @@ class Engine:
         self.sweeping = False  # once lost: its node is being asked to kill what is left
         self.swept_at = 0.0  # when that was ordered last
         self.exited = False  # its launcher is gone
+        self.excused = False  # a task has ended it: that is no failure of its node
         self.ours = False  # started by this process, which can start another one in its place
         self.set_up = False  # has the per-engine commands
         self.aside: Aside = ""
+        self.reserved = False  # for tasks that run alone: it gets no others
         self.stop: StopMode = ""  # what this engine alone is to do, whatever the others do
         self.stop_sent: StopMode = ""
         self.heard_s: float | None = None  # when its last message came
@@ -171,7 +156,7 @@ class Engine:
     @property
     def own_room(self) -> int:
         """The same without the limit of its context."""
-        if self.state is not EngineState.RUNNING or self.stop or self.aside:
+        if self.state is not EngineState.RUNNING or self.stop or self.aside or self.reserved:
             return 0
         return 0 if self.unwritten else self.demand - len(self.held)
 
@@ -216,6 +201,7 @@ class Fleet:
     def __init__(self, first_rank: int = 0) -> None:
         self.first_rank = first_rank
         self.retires = False  # some node can be given back
+        self.expected = 0  # engines that will be started in place of lost ones
         self.engines: dict[int, Engine] = {}
         self.by_sid: dict[str, Engine] = {}
         self.contexts: dict[str, Context] = {}  # by label; of several with one label, the newest

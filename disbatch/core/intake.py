@@ -143,7 +143,7 @@ class Intake:
             record = self._recorder.seal(None, 0)
             self._barrier_batch = record.batch
             self._outbox.add(record)
-        elif self._stopping and self._books.ledger.ready:
+        elif self._stopping and self._books.ledger.waiting:
             self._takeover.ended()  # nobody will run what the barrier waits for
 
     # -- what follows

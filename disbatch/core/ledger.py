@@ -39,13 +39,15 @@ ALLOWED_MOVES = {
 class Entry:
     """A task in flight: its state and the number of its current attempt (0 before the first)."""
 
-    __slots__ = ("attempt", "engine", "handed_s", "lost", "retried", "state", "task")
+    __slots__ = ("attempt", "engine", "handed_s", "lost", "lost_on", "retried", "state", "suspect", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.state = TaskState.NEW
         self.attempt = 0
         self.lost = 0  # attempts that were lost with their engines
+        self.lost_on = ""  # node of the newest of them
+        self.suspect = False  # it may be what its engines died of: it runs with no other task beside it
         self.retried: int | None = None  # rank of an engine on which it failed without that being final
         self.engine: str | None = None  # session id of the engine that holds it
         self.handed_s = 0.0  # when it was handed to that engine
@@ -64,6 +66,7 @@ class Ledger:
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.ready = ReadyQueue()
+        self.suspects = ReadyQueue()  # READY as well, and to run alone
         self.withheld = 0  # tasks in that state
         self.done = 0
         self.failed = 0
@@ -78,7 +81,15 @@ class Ledger:
 
     @property
     def assigned(self) -> int:
-        return len(self.entries) - len(self.ready) - self.withheld
+        return len(self.entries) - self.waiting - self.withheld
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that are READY."""
+        return len(self.ready) + len(self.suspects)
+
+    def _queue(self, entry: Entry) -> ReadyQueue:
+        return self.suspects if entry.suspect else self.ready
 
     def admit(self, task: Task) -> None:
         """Takes in a task that is to be run."""
@@ -96,7 +107,7 @@ class Ledger:
         entry = self.entries.get(task_id)
         if entry is None or entry.state is not TaskState.READY or entry.attempt >= attempt:
             return False
-        self.ready.remove(entry)
+        self._queue(entry).remove(entry)
         move(entry, TaskState.ASSIGNED)
         entry.engine, entry.attempt = sid, attempt
         return True
@@ -121,7 +132,15 @@ class Ledger:
 
     def assign(self, sid: str, now_s: float = 0.0) -> Entry:
         """Hands the next READY task to an engine, as a new attempt."""
-        entry = self.ready.popleft()
+        return self._assign(self.ready.popleft(), sid, now_s)
+
+    def assign_suspect(self, entry: Entry, sid: str, now_s: float) -> Entry:
+        """The same for this one of the tasks that run alone."""
+        self.suspects.remove(entry)
+        return self._assign(entry, sid, now_s)
+
+    @staticmethod
+    def _assign(entry: Entry, sid: str, now_s: float) -> Entry:
         move(entry, TaskState.ASSIGNED)
         entry.attempt += 1
         entry.engine = sid
@@ -145,7 +164,7 @@ class Ledger:
         self.withheld -= entry.state is TaskState.WITHHELD
         move(entry, TaskState.READY)
         entry.engine = None
-        self.ready.put_back(entry)
+        self._queue(entry).put_back(entry)
 
     def withhold(self, entry: Entry) -> None:
         """It has failed, and it is not known yet whether that is final."""
@@ -157,7 +176,7 @@ class Ledger:
         """It is not run once more after all, unless it has been handed out already."""
         if entry.state is not TaskState.READY:
             return False
-        self.ready.remove(entry)
+        self._queue(entry).remove(entry)
         self.withhold(entry)
         return True
 
@@ -179,7 +198,9 @@ class Ledger:
     def check_invariants(self) -> None:
         """For tests: the counts and the tables say the same."""
         ready = [e for e in self.entries.values() if e.state is TaskState.READY]
-        assert len(ready) == len(self.ready) and set(map(id, ready)) == set(map(id, self.ready))
+        for queue, suspect in ((self.ready, False), (self.suspects, True)):
+            there = [e for e in ready if e.suspect is suspect]
+            assert len(there) == len(queue) and set(map(id, there)) == set(map(id, queue))
         withheld = [e for e in self.entries.values() if e.state is TaskState.WITHHELD]
         assert len(withheld) == self.withheld
         assert all(e.engine is None for e in ready + withheld)

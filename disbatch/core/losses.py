@@ -5,7 +5,7 @@ when the engine itself has begun another one. Its tasks are free only when none 
 engine says so, its node was swept, or the lease has passed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,14 +24,16 @@ from disbatch.core.driver_events import (
 )
 from disbatch.core.fleet import GONE, Engine, EngineState
 from disbatch.core.lease import heartbeat_s, margin_s
-from disbatch.core.messages import StopMode
+from disbatch.core.ledger import Entry
+from disbatch.core.messages import Held, StopMode
 from disbatch.core.model import LOST, NOT_STARTED, Outcome
 from disbatch.core.outbox import Outbox
 from disbatch.core.status import task_record
 from disbatch.core.takeover import SWEEP_S
 
 AGAIN_S = (1.0, 4.0, 16.0)  # after so long a lost engine's node gets another one; after these it gets none
-WORKED_S = 600.0  # an engine that lived so long was no failure to start: its node is worth all attempts again
+WORKED_S = 600.0  # an engine that lived so long, or has done a task, was no failure to start: its node is worth all attempts
+ALONE_AFTER = 2  # lost attempts after which a task runs alone: innocent neighbours are not given up with the one to blame
 
 ABORT_S = 5.0  # an engine that is told to end at once and says nothing for so long will not, or cannot
 
@@ -45,6 +47,11 @@ class LossPolicy:
     lease_s: float = 300.0
     on_lost: OnLost = "rerun"
     limit: int = 3
+
+    @property
+    def alone_after(self) -> int:
+        """Lost attempts after which a task runs with no other beside it: before it can be given up, whatever the limit."""
+        return max(1, min(ALONE_AFTER, self.limit - 1))
 
 
 class Losses:
@@ -99,6 +106,7 @@ class Losses:
     def lose(self, now: Instant, engine: Engine, why: str, *, killed: bool) -> None:
         """The session is over; nothing that it says counts from now on. `killed`: nothing of it runs any more."""
         running = engine.busy if engine.sid else None
+        engine.excused = engine.excused or self._proves(engine)
         engine.move(EngineState.LOST)
         self._outbox.add(EngineLost(engine.rank, engine.node, engine.label, running, why))
         self._outbox.say(notices.engine_lost(engine.node, running, why), level="error")
@@ -113,6 +121,12 @@ class Losses:
         else:
             self._lingering[engine.sid] = engine
             self._sweep(now, engine)
+
+    def _proves(self, engine: Engine) -> bool:
+        """Whether the one task that ran there is given up for it: such an end says nothing of the node."""
+        found = [self._books.ledger.entries.get(task_id) for task_id in engine.held]
+        alone = found[0] if engine.reserved and len(found) == 1 else None
+        return alone is not None and alone.suspect and alone.lost + 1 >= self._policy.limit
 
     def _hope(self, now: Instant, engine: Engine) -> None:
         engine.hope_until = now.mono_s + self._policy.lease_s + margin_s(self._policy.lease_s)
@@ -159,13 +173,17 @@ class Losses:
     def _start_again(self, now: Instant, engine: Engine) -> None:
         """Another engine for that node, some time later, unless too many were lost there, or none ever came up."""
         place = (engine.node, engine.label)
-        if now.mono_s - engine.launched_at >= WORKED_S:
+        worked = engine.finished > 0 or now.mono_s - engine.launched_at >= WORKED_S
+        if worked or engine.excused:
             self._failures.pop(place, None)
         failures = self._failures.get(place, 0)
         wanted = engine.ours and not engine.stop and engine.aside != "bad" and not self._run.ending_or_done
-        if wanted and (engine.sid or failures) and failures < len(AGAIN_S):
+        if wanted and engine.excused:
+            self._again.append((now.mono_s + AGAIN_S[0], engine))
+        elif wanted and (engine.sid or failures) and failures < len(AGAIN_S):
             self._failures[place] = failures + 1
             self._again.append((now.mono_s + AGAIN_S[failures], engine))
+        self._books.fleet.expected = len(self._again)
 
     def _swept(self, now: Instant, event: Swept) -> None:
         engine = self._lingering.get(event.sid)
@@ -211,6 +229,7 @@ class Losses:
             return
         self._again = [each for each in self._again if each[1] not in due]
         fleet = self._books.fleet
+        fleet.expected = len(self._again)
         for engine in due:
             if not self._run.ending_or_done:
                 rank = fleet.next_rank
@@ -225,27 +244,42 @@ class Losses:
         """Nothing of the session can run any more: its tasks are for others, or given up."""
         self._lingering.pop(engine.sid, None)
         engine.sweeping = False
-        may_have_run = [*engine.held]
+        may_have_run = [*engine.held.items()]
         if self._policy.on_lost == "rerun":
             may_have_run = may_have_run[: engine.slots]  # engines start what they hold in order
-        for task_id in may_have_run:
-            entry = self._books.ledger.current(task_id, engine.held[task_id], engine.sid)
-            if entry is None:
+        self.charge(now, engine, may_have_run)
+        self._books.give_back(engine, list(engine.held.items()))
+
+    def charge(self, now: Instant, engine: Engine, attempts: Sequence[Held]) -> None:
+        """These attempts, held by this engine, are lost with it: their tasks run again, or are given up."""
+        suspects = 0
+        for task_id, attempt in attempts:
+            entry = self._books.ledger.current(task_id, attempt, engine.sid)
+            if entry is None or engine.held.get(task_id) != attempt:
                 continue
             entry.lost += 1
+            entry.lost_on = engine.node
             if self._policy.on_lost == "fail" or entry.lost >= self._policy.limit:
-                del engine.held[task_id]
-                engine.context.charged -= 1
-                engine.changed()
-                self._books.ledger.finish(entry, failed=True)
-                text = f"disBatch: its engine was lost ({notices.times(entry.lost)})"
-                outcome = Outcome(NOT_STARTED, LOST, 0.0, now.wall_s, now.wall_s, 0, "", 0, text, 0.0, 0)
-                self._books.recorder.rows.append(task_record(entry.task, engine.node, outcome))
-                self._books.failures.add(task_id, LOST, text)
-                self._run.task_failed()
+                self._give_up(now, engine, entry)
+            elif entry.lost >= self._policy.alone_after:
+                suspects += not entry.suspect
+                entry.suspect = True
+        if suspects:
+            self._outbox.say(notices.run_alone(suspects, self._policy.alone_after), level="warning")
         if self._books.recorder.rows:
             self._outbox.add(self._books.recorder.seal(None, 0))
-        self._books.give_back(engine, list(engine.held.items()))
+
+    def _give_up(self, now: Instant, engine: Engine, entry: Entry) -> None:
+        task_id = entry.task.task_id
+        del engine.held[task_id]
+        engine.context.charged -= 1
+        engine.changed()
+        self._books.ledger.finish(entry, failed=True)
+        text = f"disBatch: its engine was lost ({notices.times(entry.lost)})"
+        outcome = Outcome(NOT_STARTED, LOST, 0.0, now.wall_s, now.wall_s, 0, "", 0, text, 0.0, 0)
+        self._books.recorder.rows.append(task_record(entry.task, engine.node, outcome))
+        self._books.failures.add(task_id, LOST, text)
+        self._run.task_failed()
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

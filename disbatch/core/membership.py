@@ -6,6 +6,7 @@ Part of the driver core, beside the sessions with engines.
 from collections.abc import Callable
 
 from disbatch.core import notices
+from disbatch.core.context import Context
 from disbatch.core.dispatch import Dispatcher
 from disbatch.core.driver_events import (
     ContextLost,
@@ -16,7 +17,7 @@ from disbatch.core.driver_events import (
     JoinCame,
     Reply,
 )
-from disbatch.core.fleet import GONE, Context, Engine, EngineState, Fleet
+from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Rejoin, Welcome
 from disbatch.core.messages import stronger
 from disbatch.core.outbox import Outbox

@@ -147,6 +147,14 @@ def comes_back(node: str, why: str) -> str:
     return f"the engine on {node} gets tasks again: {why}"
 
 
+def run_alone(count: int, lost: int) -> str:
+    who = "1 task was" if count == 1 else f"{count} tasks were"
+    return (
+        f"{who} running when an engine was lost, {times(lost)} now: from here on each of them runs alone on an engine, so that "
+        "only a task that ends its engine is given up (--lost-limit)"
+    )
+
+
 def times(count: int) -> str:
     """`once`, `2 times`."""
     return "once" if count == 1 else f"{count} times"

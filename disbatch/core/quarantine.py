@@ -83,7 +83,7 @@ class Quarantine:
             return
         if stop:
             self._forget()
-        idle = nothing_more and not self._books.ledger.ready
+        idle = nothing_more and not self._books.ledger.waiting
         for rank, row in [*self._rows.items()] if tick or idle else ():
             engine = row.engine
             late = now.mono_s - row.last_s >= PATIENCE_S or engine.state in GONE or bool(engine.stop)

@@ -14,7 +14,7 @@ def no_longer_needed(fleet: Fleet, ledger: Ledger) -> list[Engine]:
     None while any task might still be handed out: one that is READY, withheld, held by an engine ahead of its slots (it can
     be recalled), or held by an engine that leaves or is not heard of (it may come back).
     """
-    if not fleet.retires or ledger.ready or ledger.withheld or not ledger.entries:
+    if not fleet.retires or ledger.waiting or ledger.withheld or not ledger.entries:
         return []
     idle: list[Engine] = []
     for engine in fleet.engines.values():

@@ -8,8 +8,9 @@ Source of the rules: docs/design.md, "A driver that takes over".
 
 from dataclasses import dataclass
 
+from disbatch.core.context import Context
 from disbatch.core.driver_events import Instant
-from disbatch.core.fleet import Context, Engine
+from disbatch.core.fleet import Engine
 from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Held, Report
 from disbatch.core.model import Task

@@ -26,6 +26,8 @@ class FaultHouse:
         self.seed = seed
         self.plan = Plan(seed, calm=calm)
         self.world = World(seed, read_items(self.plan.text))
+        if self.plan.guilty_share:
+            self.world.innocent = lambda task_id: not self.plan.guilty(task_id)
         self.drivers: list[DriverLife] = []
         self.most_held = 0  # by all engines of a driver, or wanted, or reported and not on disk
         self._died_at = 0.0

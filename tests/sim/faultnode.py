@@ -183,8 +183,16 @@ class Node:
         process = world.start(self.name, self.slots, effect.slot, job, self.site)
         self.running[effect.slot] = process
         self.mine.append(process)
-        code = self.driver.plan.code(job)
-        world.later(self.driver.plan.duration(world.random), lambda: self._ends(process, code))
+        plan = self.driver.plan
+        code = plan.code(job)
+        kills = job.kind == "T" and plan.guilty(job.task_id)
+        seconds = plan.duration(world.random)
+        world.later(seconds, lambda: self._kills(process) if kills else self._ends(process, code))
+
+    def _kills(self, process: Process) -> None:
+        if process.alive:
+            self.world.counts["killed by a task"] += 1
+            self.engine_dies()
 
     def _ends(self, process: Process, code: int) -> None:
         if process.alive:

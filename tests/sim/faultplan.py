@@ -2,7 +2,7 @@
 
 import random
 
-from faultprofiles import focus
+from faultprofiles import LATER, focus
 from faults import FAULTS, kill_driver
 
 from disbatch.core.engine_events import Job
@@ -46,11 +46,16 @@ class Plan:
         self.most_waiting = MOST_WAITING  # rows, until the list is not read on
         self.sweeps_fail = 0.25  # where they could be done
         self.focus = ""  # the profile
-        if not calm and seed % 3 == 1:
+        if not calm and (seed % 3 == 1 or seed % 15 in LATER):
             focus(self, seed)
         # how long messages come together before the driver reads them: longer than a real one lets them; not where a profile
         # goes for one weak spot, which that could hide
         self.gather_s = 0.0 if self.focus else (0.0, 0.02, 0.2)[seed // 3 % 3]
+        self.guilty_share = 0.0
+        if self.focus == "killers":
+            losses = "rerun", 2 + seed % 2
+            self.guilty_share = 0.1
+        self.seed = seed
         self.policy = LossPolicy(self.lease_s, *losses)
 
     def code(self, job: Job) -> int:
@@ -59,6 +64,11 @@ class Plan:
         if self.quarantine:  # what fails in one place may go well in another
             return 1 if random.Random(b"%s %d" % (job.command, job.attempt)).random() < 0.4 else 0
         return 1 if job.command.endswith(b"7") else 0
+
+    def guilty(self, task_id: int) -> bool:
+        """Whether this task kills its engine, each time that it runs."""
+        share = self.guilty_share
+        return share > 0 and random.Random(self.seed << 20 | task_id).random() < share
 
     def duration(self, chance: random.Random) -> float:
         return chance.choice((0.0, 0.5, 1.0, chance.expovariate(1.0))) * self.mean_s

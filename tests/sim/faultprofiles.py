@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def focus(plan: "Plan", seed: int) -> None:
-    """Changes a plan that is there, by the next profile."""
+    """Changes a plan that is there, by its profile."""
     chance = random.Random(seed ^ 0xF0C05)
-    profile = PROFILES[seed // 3 % len(PROFILES)]
+    profile = LATER.get(seed % 15) or PROFILES[seed // 3 % len(PROFILES)]
     plan.focus = profile.__name__
     plan.quarantine = 0
     plan.faults_s = chance.choice((8.0, 20.0))
@@ -148,6 +148,16 @@ def repeated(plan: "Plan", chance: random.Random) -> None:
     _only(plan, break_connection, chance.choice((cut, freeze_engine, kill_engine, kill_driver)))
 
 
+def killers(plan: "Plan", chance: random.Random) -> None:
+    """Some tasks kill their engine, and nothing else does."""
+    plan.lease_s = 10.0
+    plan.slow = 0.0
+    plan.mean_s = chance.choice((0.1, 1.0))
+    plan.engines = chance.choice((1, 2, 4))
+    plan.pause_s = 2.0
+    _only(plan, break_connection, chance.choice((break_connection, fill_disk, kill_driver)))
+
+
 PROFILES: "list[Callable[[Plan, random.Random], None]]" = [
     read_late,
     stalled,
@@ -160,3 +170,5 @@ PROFILES: "list[Callable[[Plan, random.Random], None]]" = [
     copied,
     repeated,
 ]
+# profiles that came later, by seed % 15: so the seeds of the others have kept theirs
+LATER: "dict[int, Callable[[Plan, random.Random], None]]" = {5: killers}

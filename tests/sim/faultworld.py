@@ -72,6 +72,8 @@ class World:
         )  # of those, in the run that goes on; a resumption runs them again
         self.closed_at: int | None = None  # a barrier whose check has failed in the run that goes on
         self.counts: Counter[str] = Counter()
+        # which tasks must not be given up, where nothing but some other tasks takes engines down
+        self.innocent: Callable[[int], bool] = lambda task_id: False
         self._commands: set[int] = set()  # processes of PERENGINE commands on file
         self._running: dict[int, Process] = {}  # by task id
         self._per_node: dict[str, int] = defaultdict(int)
@@ -197,6 +199,8 @@ class World:
             return
         if row.returncode == LOST:
             self.counts["given up"] += 1
+            if self.innocent(row.task_id):
+                raise Broken(f"task {row.task_id} is given up, and another one killed its engines")
             if row.task_id in self._running:
                 raise Broken(f"task {row.task_id} is given up while it runs")
             if row.task_id in self.done or row.task_id in self.given_up_here:

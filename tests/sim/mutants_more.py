@@ -8,7 +8,7 @@ from typing import Any
 from faultdisk import StatusFile
 from faultsite import Site
 
-from disbatch.core import fleet, losses, recorder, takeover
+from disbatch.core import context, fleet, losses, recorder, takeover
 from disbatch.core.ledger import Ledger
 
 
@@ -86,8 +86,8 @@ _STATUS = StatusFile.__init__
 
 def limit_not_charged() -> Any:
     """A task counts against its context's limit when it has ended, not when it is handed out."""
-    left = property(lambda self: self.task_limit - self.finished if self.task_limit else fleet.NO_LIMIT)
-    return patched((fleet.Context, "left", left))
+    left = property(lambda self: self.task_limit - self.finished if self.task_limit else context.NO_LIMIT)
+    return patched((context.Context, "left", left))
 
 
 def what_ran_is_forgotten() -> Any:
@@ -186,6 +186,16 @@ def earlier_session_hides() -> Any:
     return patched((fleet.Engine, "changed", changed))
 
 
+def suspects_beside_others() -> Any:
+    """A task that was lost again and again runs beside others all the same."""
+    return patched((losses.LossPolicy, "alone_after", property(lambda self: 1 << 30)))
+
+
+def suspects_not_alone() -> Any:
+    """An engine that runs a suspect is given other tasks as well."""
+    return patched((fleet.Engine, "reserved", property(lambda self: False, lambda self, value: None)))
+
+
 MUTANTS: list[Callable[[], Any]] = [
     earlier_session_hides,
     no_hold_at_takeover,
@@ -205,4 +215,6 @@ MUTANTS: list[Callable[[], Any]] = [
     acknowledged_unwritten,
     disk_not_waited_for,
     starts_beside_what_may_run,
+    suspects_beside_others,
+    suspects_not_alone,
 ]

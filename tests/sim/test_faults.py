@@ -11,7 +11,7 @@ import mutants
 import mutants_more
 import pytest
 from faulthouse import FaultHouse
-from faultprofiles import PROFILES
+from faultprofiles import LATER, PROFILES
 from faults import FAULTS
 from faultworld import Broken
 
@@ -109,7 +109,10 @@ def test_the_faults_really_happen() -> None:
     ):
         assert counts[fault] > 0, fault
     assert any(len(house.drivers) > 2 for house in houses)
-    assert {house.plan.focus for house in houses} == {"", *(profile.__name__ for profile in PROFILES)}
+    assert {house.plan.focus for house in houses} == {
+        "",
+        *(profile.__name__ for profile in (*PROFILES, *LATER.values())),
+    }
     lost = [p for h in houses for p in h.world.processes.values() if p.job.kind == "T" and p.code is None]
     assert len(lost) > 100  # attempts that were killed
 
@@ -130,6 +133,7 @@ QUICK = {
     mutants_more.acknowledged_unwritten: 50,
     mutants_more.limit_not_charged: 100,
     mutants_more.check_not_counted: 100,
+    mutants_more.suspects_beside_others: 100,
 }
 
 
