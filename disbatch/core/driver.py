@@ -221,6 +221,7 @@ class DriverCore:
     def _settle(self, now: Instant, *, tick: bool) -> None:
         """What follows from the counts after each event: barriers, the end, tasks for who wants them."""
         self.sessions.take_due(now)
+        self.sessions.losses.settle(now, self._stop)
         nothing_more = self.list_ended or self._intake.barrier is not None
         self.sessions.quarantine.settle(now, self._stop, tick=tick, nothing_more=nothing_more)
         self._intake.settle(now)

@@ -71,6 +71,8 @@ class EngineCore:
         self._stop: StopMode = ""
         self._started = False  # a START command, or a task, was begun: then STOP commands are run
         self._why = "it was told to"
+        self._unasked = False
+        self._guilty: tuple[Held, ...] = ()
         self._ahead = Ahead(config.slots)
         self._returned: list[Held] = []
         self._answers = 0  # seq of the newest recall that was dealt with
@@ -109,6 +111,11 @@ class EngineCore:
     def demand(self) -> int:
         """How many unfinished tasks this engine wants to hold: its slots, and a little ahead when tasks are short."""
         return self._ahead.demand if self.phase is Phase.WORKING else 0
+
+    def task_in(self, slot: int | None) -> int | None:
+        """The task that runs in this slot."""
+        job = self._running.get(slot) if slot is not None else None
+        return job.task_id if job is not None and job.kind == "T" else None
 
     def handle(self, now: float, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""
@@ -277,6 +284,10 @@ class EngineCore:
         self._termed = True
         if self.phase in (Phase.JOINING, Phase.SETTING_UP, Phase.WORKING, Phase.ENDING):
             self._why = event.why
+            if not self._stop:
+                self._unasked = True
+                may = [j for j in self._running.values() if event.tasks is None or j.task_id in event.tasks]
+                self._guilty = tuple([(j.task_id, j.attempt) for j in may if j.kind == "T"])
             self._resolve_doubt(meant_for_all=True)
             self._order_to_stop("kill")
             self._go_on(now)
@@ -366,7 +377,8 @@ class EngineCore:
         self._demand_sent = self.demand
         returned, self._returned = tuple(self._returned), []
         self._answers_sent = self._answers
-        return Up(self.sid, self.ep, self._n, now, reports, self._demand_sent, returned, bye, self._answers)
+        up = Up(self.sid, self.ep, self._n, now, reports, self._demand_sent, returned, bye, self._answers)
+        return up._replace(unasked=True, guilty=self._guilty) if self._unasked else up
 
     def _move(self, phase: Phase) -> None:
         if phase not in ALLOWED_MOVES[self.phase]:

@@ -40,9 +40,10 @@ class TimerRang(NamedTuple):
 
 class TermCame(NamedTuple):
     """The engine itself has to go: it was sent SIGTERM, as the job is ending or somebody wants this node back, or whoever
-    launched it is gone."""
+    launched it is gone. `tasks` are those that may have sent it; None: any that runs."""
 
     why: str = "it was sent SIGTERM"
+    tasks: tuple[int, ...] | None = ()
 
 
 class Tick(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from disbatch.core.context import Context
 from disbatch.core.errors import IllegalMoveError
-from disbatch.core.messages import NO_MEANS, REPORT_S, Hello, StopMode, Vitals
+from disbatch.core.messages import NO_MEANS, REPORT_S, Held, Hello, StopMode, Vitals
 from disbatch.core.tally import Tally
 
 
@@ -61,6 +61,7 @@ class Engine:
         "exited",
         "failed",
         "finished",
+        "guilty",
         "heard_s",
         "held",
         "hope_until",
@@ -85,6 +86,7 @@ class Engine:
         "stop_sent",
         "sweeping",
         "swept_at",
+        "terminated",
         "unwritten",
         "vitals",
     )
@@ -129,9 +131,11 @@ class Engine:
         self.sweeping = False  # once lost: its node is being asked to kill what is left
         self.swept_at = 0.0  # when that was ordered last
         self.exited = False  # its launcher is gone
+        self.terminated = False  # SIGTERM has ended it, and not the driver
         self.excused = False  # a task has ended it: that is no failure of its node
         self.ours = False  # started by this process, which can start another one in its place
         self.set_up = False  # has the per-engine commands
+        self.guilty: frozenset[Held] = frozenset()  # of `held`: what may have ended it by a signal
         self.aside: Aside = ""
         self.reserved = False  # for tasks that run alone: it gets no others
         self.stop: StopMode = ""  # what this engine alone is to do, whatever the others do

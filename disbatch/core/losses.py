@@ -13,6 +13,7 @@ from disbatch.core import notices
 from disbatch.core.books import Books, Run
 from disbatch.core.driver_events import (
     EngineExited,
+    EngineLeft,
     EngineLost,
     Event,
     Forget,
@@ -35,6 +36,7 @@ AGAIN_S = (1.0, 4.0, 16.0)  # after so long a lost engine's node gets another on
 WORKED_S = 600.0  # an engine that lived so long, or has done a task, was no failure to start: its node is worth all attempts
 ALONE_AFTER = 2  # lost attempts after which a task runs alone: innocent neighbours are not given up with the one to blame
 
+SIGNAL_DOUBT_S = 0.2  # schedulers signal everything of a job within 20 ms
 ABORT_S = 5.0  # an engine that is told to end at once and says nothing for so long will not, or cannot
 
 OnLost = Literal["rerun", "fail"]
@@ -67,6 +69,9 @@ class Losses:
             tuple[str, str], int
         ] = {}  # by node and context: engines lost without having worked
         self._orphans: set[int] = set()  # ranks of engines that left in order, but as their launcher was gone
+        self._terminated: list[
+            tuple[float, Engine, str]
+        ] = []  # left by SIGTERM: from when on the driver has not got it as well
         self._last_tick: float | None = None
         self._patience_until = 0.0
         self._aborted_at = 0.0  # when the run was told to end at once
@@ -96,7 +101,7 @@ class Losses:
 
     def hoping(self, now: Instant) -> bool:
         """Whether an engine may still come, or come back, where none is left."""
-        return bool(self._again) or any(
+        return bool(self._again or self._terminated) or any(
             (engine.state is EngineState.LOST or engine.rank in self._orphans)
             and not engine.exited
             and now.mono_s < engine.hope_until
@@ -143,6 +148,32 @@ class Losses:
             self._outbox.say(notices.orphaned(engine.node), level="error")
         return True
 
+    def terminated(self, now: Instant, engine: Engine, why: str) -> bool:
+        """It was sent SIGTERM, has stopped its tasks, and said good-bye. Returns whether that is a loss, as far as is known: a
+        scheduler that ends the job signals the driver as well."""
+        if engine.stop or self._run.ending_or_done:
+            return False
+        self._terminated.append((now.mono_s + SIGNAL_DOUBT_S, engine, why))
+        engine.terminated = True
+        engine.excused = len(engine.guilty) == 1
+        if engine.ours:
+            self._orphans.add(engine.rank)
+            self._hope(now, engine)
+        return True
+
+    def settle(self, now: Instant, stop: StopMode) -> None:
+        """After each event: what became of engines that SIGTERM has ended."""
+        for each in [e for e in self._terminated if stop or e[1].stop or now.mono_s >= e[0]]:
+            self._terminated.remove(each)
+            _, engine, why = each
+            if stop or engine.stop:
+                self._outbox.add(EngineLeft(engine.rank, engine.node, engine.label, why))
+            else:
+                self._outbox.add(EngineLost(engine.rank, engine.node, engine.label, 0, why))
+                self._outbox.say(notices.terminated(engine.node, why), level="error")
+                self.charge(now, engine, [held for held in engine.held.items() if held in engine.guilty])
+            self._books.give_back(engine, list(engine.held.items()))
+
     def _sweep(self, now: Instant, engine: Engine) -> None:
         engine.sweeping, engine.swept_at = True, now.mono_s
         self._outbox.add(Sweep(engine.rank, engine.sid))
@@ -163,7 +194,8 @@ class Losses:
         engine.exited = True
         if engine.state is EngineState.STOPPED:
             if engine.rank in self._orphans and not self._run.ending_or_done:
-                self._outbox.say(notices.orphaned(engine.node, event.why), level="error")
+                if not engine.terminated:
+                    self._outbox.say(notices.orphaned(engine.node, event.why), level="error")
                 self._start_again(now, engine)
             return
         if engine.state is not EngineState.LOST:

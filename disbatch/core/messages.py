@@ -116,6 +116,8 @@ class Up(NamedTuple):
     answers: int = 0  # seq of the newest message whose recall has been dealt with
     vitals: Vitals | None = None  # now and then
     note: str = ""  # for the user: what this node is short of
+    unasked: bool = False  # with `bye`: it leaves although the driver has not told it to
+    guilty: tuple[Held, ...] = ()  # with that: which of what it held may have ended it
 
 
 class Down(NamedTuple):

@@ -69,6 +69,10 @@ def orphaned(node: str, why: str = "") -> str:
     return f"{text}: {why}" if why else text
 
 
+def terminated(node: str, why: str) -> str:
+    return f"the engine on {node} was lost: {why}; it has stopped its tasks and left"
+
+
 def taken_over(held: int) -> str:
     return f"all that the engines of the driver before have is known: they go on with {tasks(held)}"
 

@@ -74,6 +74,7 @@ class Sessions:
             engine.echo_due = True
             self._books.dispatcher.owe(engine)
         self._take_reports(now, engine, message.reports)
+        engine.guilty = frozenset(message.guilty)
         self._returned(engine, message.returned)
         if message.answers >= engine.recall_seq:
             engine.changed()
@@ -82,11 +83,12 @@ class Sessions:
         if message.note:
             self._outbox.say(f"{engine.node}: {message.note}", level="warning")
         if message.bye:
-            self._bye(now, engine, message.bye)
+            self._bye(now, engine, message.bye, unasked=message.unasked)
 
     def _returned(self, engine: Engine, held: tuple[Held, ...]) -> None:
         unasked = [task_id for task_id, _ in held if task_id not in engine.recalled]
-        self._books.give_back(engine, list(held))
+        # what may have ended the engine is judged when that has left
+        self._books.give_back(engine, [each for each in held if each not in engine.guilty])
         if unasked and not engine.stop_sent:
             self._books.dispatcher.overtaken(min(unasked))
 
@@ -219,11 +221,15 @@ class Sessions:
         if report.outcome.returncode:
             self._outbox.say(notices.command_failed(command, engine.node, report.outcome), level="error")
 
-    def _bye(self, now: Instant, engine: Engine, why: str) -> None:
+    def _bye(self, now: Instant, engine: Engine, why: str, *, unasked: bool) -> None:
         self._outbox.note(f"engine {engine.rank} on {engine.node} leaves: {why}")
-        self._books.give_back(engine, list(engine.held.items()))
+        terminated = unasked and why != ORPHANED and self.losses.terminated(now, engine, why)
+        judged_later = engine.guilty if terminated else frozenset()
+        self._books.give_back(engine, [each for each in engine.held.items() if each not in judged_later])
         if engine.state not in GONE:
             engine.move(EngineState.STOPPED)
+        if terminated:
+            return
         if why == ORPHANED and self.losses.orphaned(now, engine):
             self._outbox.add(EngineLost(engine.rank, engine.node, engine.label, 0, why))
         else:

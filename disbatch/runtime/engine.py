@@ -50,6 +50,7 @@ from disbatch.runtime.line import DriverLine
 from disbatch.runtime.logs import open_log
 from disbatch.runtime.processes import ProcessTable
 from disbatch.runtime.provision import Provision, provide
+from disbatch.runtime.sender import Sender, find_sender, open_term_fd, read_sender
 from disbatch.runtime.settings import VITALS_S
 from disbatch.runtime.spawner import Spawner
 from disbatch.runtime.sweep import VARIABLE, nested, session_id
@@ -162,7 +163,8 @@ class EngineShell:
         )
         self._loop.add_reader(self._table.signal_fd, self._some_ended)
         self._loop.add_reader(self._table.output_fd, self._table.drain)
-        self._loop.add_signal_handler(signal.SIGTERM, self._happened, TermCame())
+        self._term_fd = open_term_fd()
+        self._loop.add_reader(self._term_fd, self._termed)
         self._loop.add_reader(self._guard_fd, self._end, "the guard of this engine died", 3)
         start = self._start
         certificate = start.certificate
@@ -232,6 +234,17 @@ class EngineShell:
         if ends:
             self._spawner.retry()
             self._happened(Ended(ends))
+
+    def _termed(self) -> None:
+        """SIGTERM: of a scheduler, of a person, or of a task, which then is told apart from those that run beside it."""
+        pid = read_sender(self._term_fd)
+        task_id = self._core.task_in(self._table.slot_of(pid))  # also of a bash that has just ended
+        if task_id is None:
+            sender = find_sender(pid, self._start.session)
+        else:
+            sender = Sender(f"from task {task_id}, process {pid}", (task_id,))
+        self._log.info("SIGTERM %s", sender.text)
+        self._happened(TermCame(f"it got SIGTERM {sender.text}", sender.tasks))
 
     def _happened(self, event: Event) -> None:
         """Gives an event to the core and carries out what it says; a spawn that fails is an event again."""

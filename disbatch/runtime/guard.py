@@ -37,6 +37,8 @@ def run_guarded(engine: Callable[[int, int], int], name: bytes) -> int:
     both processes are called. Returns the engine's exit code (negative: the signal that killed it; LEASE_OVER). To be
     called before any thread or event loop exists.
     """
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # of a terminal, or of a task: the driver decides
     become_subreaper()
     _prctl(PR_SET_NAME, ctypes.create_string_buffer(name))
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -53,8 +55,7 @@ def run_guarded(engine: Callable[[int, int], int], name: bytes) -> int:
             os._exit(code)
     os.close(read_end)
     os.close(deadlines_w)
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)  # the driver decides; the engine obeys it or loses it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the driver decides; the engine obeys it or loses it
     over = _watch(pid, deadlines)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     kill_descendants()

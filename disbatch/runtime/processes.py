@@ -11,7 +11,6 @@ What was learned by measuring (own CPU a task, beside some 1.1 ms that bash itse
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import resource
@@ -27,6 +26,7 @@ from disbatch.core.model import NOT_STARTED, Outcome
 from disbatch.core.status import SNIPPET_END
 from disbatch.runtime.affinity import Affinity
 from disbatch.runtime.descriptors import users_limit
+from disbatch.runtime.sender import open_signalfd
 
 BASH = b"/bin/bash"
 MAX_ARG = 128 * 1024 - 1  # the kernel takes no longer single argument (MAX_ARG_STRLEN, with its final NUL)
@@ -110,7 +110,7 @@ class ProcessTable:
         self._call_later = call_later
         self._affinity = affinity
         self._epoll = select.epoll()
-        self.signal_fd = _open_signalfd()
+        self.signal_fd = open_signalfd(signal.SIGCHLD)
         self.output_fd = self._epoll.fileno()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._children: dict[int, _Child] = {}  # by pid
@@ -325,6 +325,11 @@ class ProcessTable:
             self._forget(oldest)
             os.close(oldest)
 
+    def slot_of(self, pid: int) -> int | None:
+        """The slot of this process, which is the bash of a command that has not been reaped."""
+        child = self._children.get(pid)
+        return child.slot if child else None
+
     # -- killing
 
     def kill(self, signum: int) -> None:
@@ -360,17 +365,3 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _open_signalfd() -> int:
-    """A descriptor that becomes readable on SIGCHLD, which is blocked for it (spawned tasks get an empty mask)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-    libc = ctypes.CDLL(None, use_errno=True)
-    mask = (ctypes.c_ulong * (1024 // (8 * ctypes.sizeof(ctypes.c_ulong))))()  # sigset_t of glibc: 1024 bits
-    libc.sigemptyset(mask)
-    libc.sigaddset(mask, signal.SIGCHLD)
-    fd: int = libc.signalfd(-1, mask, os.O_CLOEXEC | os.O_NONBLOCK)
-    if fd < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"signalfd: {os.strerror(error)}")
-    return fd

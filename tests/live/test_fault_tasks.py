@@ -1,5 +1,9 @@
 """Tasks that end the engine which runs them: only they are given up, and what ended an engine is said."""
 
+import os
+import re
+import signal
+
 import pytest
 from disbatch_runs import Bench
 
@@ -31,3 +35,44 @@ def test_two_of_twenty_tasks_kill_their_engine(bench: Bench) -> None:
     result = bench.here(8, "--lost-limit", "2", tasks="".join(lines))
     assert result.code == 0, result.err
     assert codes(bench) == {**dict.fromkeys(range(20), 0), 2: -100, 17: -100}
+
+
+def test_a_task_that_sends_its_engine_sigterm_is_named_and_the_others_run_again(bench: Bench) -> None:
+    killer = "kill $PPID; sleep 100"
+    result = bench.here(4, "--lost-limit", "2", tasks=f"sleep 0.2\n{killer}\n" + SLEEPERS * 6)
+    assert result.code == 0, result.err
+    assert codes(bench) == {**dict.fromkeys(range(8), 0), 1: -100}
+    assert "was lost: it got SIGTERM from task 1, process " in result.err
+    assert "another engine is started" in result.err
+
+
+def test_a_child_of_a_task_that_sends_its_engine_sigterm(bench: Bench) -> None:
+    killer = 'setsid bash -c "kill $PPID; sleep 50"; sleep 100'
+    result = bench.here(1, "--lost-limit", "1", tasks=f"{killer}\ntrue\n")
+    assert result.code == 0, result.err
+    assert codes(bench) == {0: -100, 1: 0}
+    assert re.search(r"it got SIGTERM from task 0, process \d+ \(", result.err)
+
+
+def test_sigterm_of_somebody_else_costs_no_task_an_attempt(bench: Bench) -> None:
+    task = "touch begun; [ -e go ] || sleep 100"
+    run = bench.start_here(1, "--lost-limit", "1", tasks=f"{task}\ntrue\n")
+    run.until_exists("begun")
+    bench.file("go", "")
+    os.kill(run.engine_pids()[1], signal.SIGTERM)
+    result = run.end()
+    assert result.code == 0 and codes(bench) == {0: 0, 1: 0}
+    assert f"it got SIGTERM from process {os.getpid()} (" in result.err
+
+
+@pytest.mark.parametrize("name", ["INT", "HUP"])
+def test_signals_of_a_terminal_do_not_end_an_engine(bench: Bench, name: str) -> None:
+    result = bench.here(1, tasks=f"kill -{name} $PPID; sleep 0.1\ntrue\n")
+    assert result.code == 0 and codes(bench) == {0: 0, 1: 0} and "lost" not in result.err
+
+
+@pytest.mark.parametrize("name", ["USR1", "USR2", "ALRM"])
+def test_other_signals_are_named(bench: Bench, name: str) -> None:
+    result = bench.here(1, "--lost-limit", "1", tasks=f"kill -{name} $PPID; sleep 100\ntrue\n")
+    assert result.code == 0 and codes(bench) == {0: -100, 1: 0}
+    assert f"killed by SIG{name}" in result.err

@@ -192,7 +192,8 @@ class Node:
     def _kills(self, process: Process) -> None:
         if process.alive:
             self.world.counts["killed by a task"] += 1
-            self.engine_dies()
+            task_id = process.job.task_id
+            self.happens(TermCame(tasks=(task_id,))) if task_id % 3 == 0 else self.engine_dies()
 
     def _ends(self, process: Process, code: int) -> None:
         if process.alive:
@@ -373,7 +374,7 @@ class Node:
             self.world.later(self.world.random.uniform(0.0, seconds), self.lose_connection)
 
     def terminate(self) -> None:
-        self.happens(TermCame())
+        self.happens(TermCame(tasks=None if self.rank % 2 else ()))
 
     def swept(self) -> bool:
         """Everything of this session is killed."""

@@ -178,10 +178,13 @@ class Driver:
         returned: tuple[tuple[int, int], ...] = (),
         bye: str = "",
         ep: int | None = None,
+        unasked: bool = False,
+        guilty: tuple[tuple[int, int], ...] = (),
     ) -> None:
         n_hi = self._reports.get(rank, 0)
         ep = self._eps[rank] if ep is None else ep
-        self.happens(MessageCame(Up(f"sid{rank}", ep, n_hi, self.now_s, reports, demand, returned, bye)))
+        up = Up(f"sid{rank}", ep, n_hi, self.now_s, reports, demand, returned, bye)
+        self.happens(MessageCame(up._replace(unasked=unasked, guilty=guilty)))
 
     def report(
         self,
