@@ -48,7 +48,9 @@ VITALS = st.none() | st.builds(Vitals, st.floats(0, 1e6), COUNT, COUNT, COUNT)
 MEANS = st.builds(Means, COUNT, COUNT, COUNT, st.integers(-1, 100))
 MESSAGES = st.one_of(
     st.builds(Hello, NAME, COUNT, COUNT, NAME, COUNT, SECONDS, HELD, REPORTS, COUNT, VITALS, MEANS, COUNT),
-    st.builds(Up, NAME, COUNT, COUNT, SECONDS, REPORTS, COUNT, HELD, NAME, COUNT, VITALS, NAME),
+    st.builds(
+        Up, NAME, COUNT, COUNT, SECONDS, REPORTS, COUNT, HELD, NAME, COUNT, VITALS, NAME, st.booleans(), HELD
+    ),
     st.builds(
         Down, NAME, NAME, COUNT, COUNT, COUNT, SECONDS, HANDED, HELD, STOP, SETUP, st.floats(0.001, 1e5)
     ),
