@@ -73,6 +73,7 @@ class EngineLaunched(NamedTuple):
     slots: int
     label: str
     retires: bool = False  # its node can be given back before the run ends
+    beside: bool = False  # this process has started it on its own machine
 
 
 class EngineExited(NamedTuple):

@@ -13,6 +13,7 @@ from disbatch.core.engine_events import (
     Deadline,
     DieCame,
     DownCame,
+    DriverStands,
     Effect,
     Ended,
     Event,
@@ -93,24 +94,18 @@ class EngineCore:
         self._returned = []  # what is not among the held says as much
         self._demand_sent = self.demand
         c = self.config
-        return Hello(
-            self.sid,
-            self.ep,
-            c.rank,
-            c.node,
-            c.slots,
-            now,
-            tuple(sorted(self._held)),
-            tuple(self._reports),
-            self.demand,
-            means=c.means,
-            ended=self._tasks_ended,
-        )
+        ids = (self.sid, self.ep, c.rank, c.node, c.slots, now)
+        held, reports = tuple(sorted(self._held)), tuple(self._reports)
+        return Hello(*ids, held, reports, self.demand, means=c.means, ended=self._tasks_ended)
 
     @property
     def demand(self) -> int:
         """How many unfinished tasks this engine wants to hold: its slots, and a little ahead when tasks are short."""
         return self._ahead.demand if self.phase is Phase.WORKING else 0
+
+    def lease_over(self, now: float) -> bool:
+        """Whether the next event is the end of the lease."""
+        return self._lease.over(now)
 
     def task_in(self, slot: int | None) -> int | None:
         """The task that runs in this slot."""
@@ -119,9 +114,8 @@ class EngineCore:
 
     def handle(self, now: float, event: Event) -> list[Effect]:
         """Takes in one event; returns what is to be done, in order."""
-        if self._lease.over(
-            now
-        ):  # before anything else: a process that was stopped may learn of it by any event
+        # before anything else: a process that was stopped may learn of it by any event
+        if self._lease.over(now) and not isinstance(event, DriverStands):
             self._lose("no answer of the driver came within the lease")
         _HANDLERS[type(event)](self, now, event)
         effects, self._effects = self._effects, []
@@ -295,6 +289,11 @@ class EngineCore:
     def _tick(self, now: float, event: Tick) -> None:
         self._tell(now, heartbeat=True)
 
+    def _driver_stands(self, now: float, event: DriverStands) -> None:
+        if self._lease.deadline is not None:
+            self._lease.extend(now)
+            self._set_deadline(now)
+
     # -- what follows
 
     def _go_on(self, now: float) -> None:
@@ -393,4 +392,5 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     TimerRang: EngineCore._timer,
     TermCame: EngineCore._term,
     Tick: EngineCore._tick,
+    DriverStands: EngineCore._driver_stands,
 }

@@ -50,7 +50,11 @@ class Tick(NamedTuple):
     """Nothing but time: a heartbeat is due."""
 
 
-Event = DownCame | DieCame | Ended | TimerRang | TermCame | Tick
+class DriverStands(NamedTuple):
+    """The driver has started this engine on its own machine, and is stopped now: it exists, and gives nothing to others."""
+
+
+Event = DownCame | DieCame | Ended | TimerRang | TermCame | Tick | DriverStands
 
 
 class Spawn(NamedTuple):

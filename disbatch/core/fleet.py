@@ -50,6 +50,7 @@ class Engine:
         "ack_due",
         "acked",
         "aside",
+        "beside",
         "context",
         "demand",
         "echo",
@@ -87,6 +88,8 @@ class Engine:
         "sweeping",
         "swept_at",
         "terminated",
+        "unasked",
+        "unclean",
         "unwritten",
         "vitals",
     )
@@ -129,12 +132,17 @@ class Engine:
         self.hope_until = 0.0  # once lost: until then its process may come back with a new session
         self.launched_at = 0.0
         self.sweeping = False  # once lost: its node is being asked to kill what is left
+        self.unclean = False  # that was not possible, and it was said
         self.swept_at = 0.0  # when that was ordered last
         self.exited = False  # its launcher is gone
         self.terminated = False  # SIGTERM has ended it, and not the driver
         self.excused = False  # a task has ended it: that is no failure of its node
         self.ours = False  # started by this process, which can start another one in its place
+        self.beside = (
+            False  # on the driver's machine: it waits for a driver that is stopped, whatever its lease
+        )
         self.set_up = False  # has the per-engine commands
+        self.unasked = False  # it is about to leave although nobody here has told it to
         self.guilty: frozenset[Held] = frozenset()  # of `held`: what may have ended it by a signal
         self.aside: Aside = ""
         self.reserved = False  # for tasks that run alone: it gets no others
@@ -270,6 +278,7 @@ class Fleet:
         """For the next session of an engine whose last one is lost: the same process, with nothing that it holds."""
         fresh = Engine(old.rank, old.node, old.slots, old.context, old.retires, self._tally.changes)
         fresh.launched_at, fresh.ep, fresh.ours, fresh.stop = old.launched_at, old.ep, old.ours, old.stop
+        fresh.beside = old.beside
         fresh.aside = "bad" if old.aside == "bad" else ""
         # people count machines, not sessions
         fresh.finished, fresh.failed, fresh.vitals = old.finished, old.failed, old.vitals

@@ -31,15 +31,24 @@ class Lease:
     def __init__(self, lease_s: float) -> None:
         self._lasts_s = lease_s - margin_s(lease_s)
         self.deadline: float | None = None
+        self._extended = False
 
     def renew(self, now: float, echo: float) -> bool:
         """The driver has given back what was our time when we last spoke. False when even that lease has ended."""
         deadline = echo + self._lasts_s
         if now >= deadline:
-            return False
+            # it was stopped, and begins with what we said first
+            return self._extended and not self.over(now)
         if self.deadline is None or deadline > self.deadline:
             self.deadline = deadline
+            self._extended = False
         return True
+
+    def extend(self, now: float) -> None:
+        """The driver is seen to stand still, on this machine: until it has had a whole lease to answer, it is waited for."""
+        if self.deadline is not None:
+            self.deadline = max(self.deadline, now + self._lasts_s)
+            self._extended = True
 
     def over(self, now: float) -> bool:
         return self.deadline is not None and now >= self.deadline
@@ -51,3 +60,4 @@ class Lease:
 
     def end(self) -> None:
         self.deadline = None
+        self._extended = False

@@ -37,6 +37,7 @@ WORKED_S = 600.0  # an engine that lived so long, or has done a task, was no fai
 ALONE_AFTER = 2  # lost attempts after which a task runs alone: innocent neighbours are not given up with the one to blame
 
 SIGNAL_DOUBT_S = 0.2  # schedulers signal everything of a job within 20 ms
+SWEEP_AGAIN_S = 1.0  # between attempts to kill what is left of an engine on our own machine
 ABORT_S = 5.0  # an engine that is told to end at once and says nothing for so long will not, or cannot
 
 OnLost = Literal["rerun", "fail"]
@@ -68,12 +69,13 @@ class Losses:
         self._failures: dict[
             tuple[str, str], int
         ] = {}  # by node and context: engines lost without having worked
+        self._not_again: set[int] = set()  # ranks that somebody has ended for good
         self._orphans: set[int] = set()  # ranks of engines that left in order, but as their launcher was gone
         self._terminated: list[
             tuple[float, Engine, str]
         ] = []  # left by SIGTERM: from when on the driver has not got it as well
         self._last_tick: float | None = None
-        self._patience_until = 0.0
+        self._patience_until = self._patience_beside_until = 0.0
         self._aborted_at = 0.0  # when the run was told to end at once
 
     def handle(self, now: Instant, event: Event) -> None:
@@ -166,6 +168,10 @@ class Losses:
         for each in [e for e in self._terminated if stop or e[1].stop or now.mono_s >= e[0]]:
             self._terminated.remove(each)
             _, engine, why = each
+            if self._everybody(engine):
+                self._not_again.update(e.rank for e in self._books.fleet.engines.values() if e.unasked)
+                self._orphans -= self._not_again
+                self._again = [due for due in self._again if due[1].rank not in self._not_again]
             if stop or engine.stop:
                 self._outbox.add(EngineLeft(engine.rank, engine.node, engine.label, why))
             else:
@@ -173,6 +179,12 @@ class Losses:
                 self._outbox.say(notices.terminated(engine.node, why), level="error")
                 self.charge(now, engine, [held for held in engine.held.items() if held in engine.guilty])
             self._books.give_back(engine, list(engine.held.items()))
+
+    def _everybody(self, engine: Engine) -> bool:
+        """Whether all engines, and more than this one, were sent SIGTERM, and not by tasks: then somebody ends the run, as
+        `scancel --signal` does, which spares the driver."""
+        told = [e for e in self._books.fleet.engines.values() if e.unasked and not e.guilty]
+        return engine in told and len(told) > 1 and all(e in told for e in self._books.fleet.living())
 
     def _sweep(self, now: Instant, engine: Engine) -> None:
         engine.sweeping, engine.swept_at = True, now.mono_s
@@ -209,7 +221,8 @@ class Losses:
         if worked or engine.excused:
             self._failures.pop(place, None)
         failures = self._failures.get(place, 0)
-        wanted = engine.ours and not engine.stop and engine.aside != "bad" and not self._run.ending_or_done
+        ours = engine.ours and engine.rank not in self._not_again
+        wanted = ours and not engine.stop and engine.aside != "bad" and not self._run.ending_or_done
         if wanted and engine.excused:
             self._again.append((now.mono_s + AGAIN_S[0], engine))
         elif wanted and (engine.sid or failures) and failures < len(AGAIN_S):
@@ -222,8 +235,12 @@ class Losses:
         if engine is None:
             return
         engine.sweeping = False
-        if event.clean or now.mono_s >= engine.promise:
+        if event.clean or self._lapsed(now, engine):
             self._release(now, engine)
+        elif engine.beside:
+            if not engine.unclean:
+                self._outbox.say(notices.not_killed(engine.node, len(engine.held)), level="warning")
+            engine.unclean = True
         else:
             seconds = engine.promise - now.mono_s
             self._outbox.say(notices.not_swept(engine.node, len(engine.held), seconds), level="warning")
@@ -233,19 +250,32 @@ class Losses:
         if self._last_tick is not None and now.mono_s - self._last_tick > lease_s / 4:
             # we were held up ourselves: what engines said meanwhile has to be heard first
             self._patience_until = now.mono_s + heartbeat_s(lease_s)
+            # engines on our own machine have waited for us: they have as long to be heard as they give us to answer
+            self._patience_beside_until = now.mono_s + lease_s
         self._last_tick = now.mono_s
         if now.mono_s >= self._patience_until:
+            beside = now.mono_s >= self._patience_beside_until
             for engine in [*self._books.fleet.by_sid.values()]:
-                if engine.state not in GONE and self._over_there(now, engine):
+                patient = engine.beside and not beside
+                if engine.state not in GONE and not patient and self._over_there(now, engine):
                     self.lose(now, engine, f"no word from it for {lease_s:g} s (--lease)", killed=False)
         for engine in [*self._lingering.values()]:
-            if engine.promise + (SWEEP_S if engine.sweeping else 0.0) <= now.mono_s:
+            if self._lapsed(now, engine):
                 self._release(now, engine)
-            elif (
-                not engine.sweeping and self._over_there(now, engine) and engine.swept_at < self._end(engine)
-            ):
+            elif not engine.sweeping and self._sweep_again(now, engine):
                 self._sweep(now, engine)  # what could not be done at once may be possible by now
         self._launch_again(now)
+
+    def _lapsed(self, now: Instant, engine: Engine) -> bool:
+        """Whether nothing of it can run any more as the promise is over. An engine beside us may have waited for us."""
+        if engine.beside and not engine.exited:
+            return False
+        return engine.promise + (SWEEP_S if engine.sweeping else 0.0) <= now.mono_s
+
+    def _sweep_again(self, now: Instant, engine: Engine) -> bool:
+        if engine.beside:
+            return now.mono_s - engine.swept_at >= SWEEP_AGAIN_S
+        return self._over_there(now, engine) and engine.swept_at < self._end(engine)
 
     def _end(self, engine: Engine) -> float:
         """When the engine itself, whatever it has heard from us, holds its lease as over."""
@@ -266,7 +296,8 @@ class Losses:
             if not self._run.ending_or_done:
                 rank = fleet.next_rank
                 fleet.launched(rank, engine.node, engine.slots, engine.label, engine.retires)
-                fleet.engines[rank].launched_at, fleet.engines[rank].ours = now.mono_s, True
+                new = fleet.engines[rank]
+                new.launched_at, new.ours, new.beside = now.mono_s, True, engine.beside
                 self._outbox.add(LaunchAgain(rank, engine.rank))
                 self._outbox.say(notices.started_again(engine.node))
 

@@ -121,6 +121,13 @@ def not_swept(node: str, held: int, seconds: float) -> str:
     )
 
 
+def not_killed(node: str, held: int) -> str:
+    return (
+        f"what is left of the lost engine on {node} cannot be killed yet: {tasks(held)} will start again when it can "
+        "(tried each second)"
+    )
+
+
 def started_again(node: str) -> str:
     return f"another engine is started on {node}"
 

@@ -49,7 +49,7 @@ class Sessions:
     def _launched(self, now: Instant, event: EngineLaunched) -> None:
         self._books.fleet.launched(event.rank, event.node, event.slots, event.label, event.retires)
         engine = self._books.fleet.engines[event.rank]
-        engine.launched_at, engine.ours = now.mono_s, True
+        engine.launched_at, engine.ours, engine.beside = now.mono_s, True, event.beside
 
     def _message(self, now: Instant, event: MessageCame) -> None:
         message = event.message
@@ -74,7 +74,7 @@ class Sessions:
             engine.echo_due = True
             self._books.dispatcher.owe(engine)
         self._take_reports(now, engine, message.reports)
-        engine.guilty = frozenset(message.guilty)
+        engine.unasked, engine.guilty = message.unasked, frozenset(message.guilty)
         self._returned(engine, message.returned)
         if message.answers >= engine.recall_seq:
             engine.changed()

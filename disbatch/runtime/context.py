@@ -135,7 +135,9 @@ class Context:
     def _start(self, ranks: tuple[int, ...]) -> None:
         self._names = dict(zip(ranks, self._nodes, strict=True))
         self._specs |= zip(ranks, self._settings.allocation.nodes, strict=True)
-        for order in launch_orders(self._facts, self._settings, self._label, self._specs.items()):
+        for order in launch_orders(
+            self._facts, self._settings, self._label, self._specs.items(), by_driver=False
+        ):
             self._remains.sessions[order.rank] = order.session
             self._launches.order(order)
         slots = sum(node.slots for node in self._settings.allocation.nodes)

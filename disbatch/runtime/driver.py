@@ -157,7 +157,10 @@ class DriverShell:
         started: list[Launched | LaunchOrder] = [*engines, *orders]
         for engine in started:
             retires = self._retirement.gives_back(engine.node)
-            self._happened(EngineLaunched(engine.rank, engine.node, engine.slots, engine.label, retires))
+            beside = isinstance(engine, Launched)
+            self._happened(
+                EngineLaunched(engine.rank, engine.node, engine.slots, engine.label, retires, beside)
+            )
         self._kvs.on_lost = lambda why: self._happened(ServerLost(why))
         self._begin_observers()
         await self._kvs.start()

@@ -9,20 +9,17 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 
-from disbatch.core.binding import BindRule
 from disbatch.core.engine import EngineCore
 from disbatch.core.engine_events import (
     NO_SLOT,
     Deadline,
     DieCame,
     DownCame,
+    DriverStands,
     Effect,
     Ended,
     Event,
-    Job,
     Kill,
     KillAll,
     Leave,
@@ -38,13 +35,13 @@ from disbatch.core.engine_events import (
 from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.messages import ORPHANED, Die, Down, Hello, Up
-from disbatch.core.phases import EngineConfig
 from disbatch.core.printable import BREAK, printable_message
 from disbatch.output import print_last
 from disbatch.runtime.affinity import Affinity
+from disbatch.runtime.alive import is_stopped
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.descriptors import raise_limit_of_engine
-from disbatch.runtime.facts import RunFacts
+from disbatch.runtime.enginestart import LIFELINE_MARK, EngineStart, TaskEnvironment
 from disbatch.runtime.guard import kill_descendants, tell_deadline
 from disbatch.runtime.line import DriverLine
 from disbatch.runtime.logs import open_log
@@ -53,7 +50,6 @@ from disbatch.runtime.provision import Provision, provide
 from disbatch.runtime.sender import Sender, find_sender, open_term_fd, read_sender
 from disbatch.runtime.settings import VITALS_S
 from disbatch.runtime.spawner import Spawner
-from disbatch.runtime.sweep import VARIABLE, nested, session_id
 from disbatch.runtime.vitals import read_vitals
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import ConnectionFailed, KvsError
@@ -62,67 +58,6 @@ from kvsstcp.values import Value
 LAST_WORDS_S = 1.0  # for a terminal that is stopped to take why this engine ends
 NOTE_S = 60.0  # a user need not be told more often that a node is short of something
 MERCY_S = 0.5  # for what got TERM with its task and is tidying up when the task's own bash is already gone
-LIFELINE_MARK = b"\0"  # behind the certificate, which is text
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStart:
-    """All that an engine is told when it is started. `token` never leaves memory.
-
-    `lifeline_fd` is the reading end of a pipe whose end of file says that whoever launched it is gone: driver or context.
-    When `certificate` is None, the pipe brings it, in PEM, once it is made (empty: there is none).
-    """
-
-    config: EngineConfig
-    facts: RunFacts
-    addresses: tuple[tuple[str, int], ...]
-    token: bytes | None
-    certificate: bytes | None
-    lifeline_fd: int
-    log: str
-    cores_per_task: int
-    environ: Mapping[str, str]  # what tasks get beside the engine's own environment
-    environ_drops: tuple[str, ...]  # beginnings of the names that they do not get
-    bind: BindRule
-    gpus: bool  # whether those of the node are divided among the slots
-
-    @property
-    def session(self) -> str:
-        """What this engine and all that it starts are found by (no secret)."""
-        return session_id(self.facts.did, self.config.sid)
-
-
-class TaskEnvironment:
-    """The environment of tasks: the engine's own and what tells a task who it is (formats: Environment)."""
-
-    def __init__(
-        self, base: Mapping[bytes, bytes], start: EngineStart, slots: tuple[Mapping[bytes, bytes], ...]
-    ) -> None:
-        drops = tuple(map(os.fsencode, start.environ_drops))
-        self._env = {name: value for name, value in base.items() if not (drops and name.startswith(drops))}
-        self._env |= {os.fsencode(name): os.fsencode(value) for name, value in start.environ.items()}
-        outer = self._env.get(VARIABLE.encode(), b"")
-        self._env[VARIABLE.encode()] = os.fsencode(nested(start.session, os.fsdecode(outer)))
-        self._env[b"DISBATCH_JOBID"] = os.fsencode(start.facts.job_id)
-        self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.facts.task_name)
-        self._env[b"DISBATCH_ENGINE_RANK"] = b"%d" % start.config.rank
-        self._env[b"DISBATCH_CORES_PER_TASK"] = b"%d" % start.cores_per_task
-        # by slot; those of NO_SLOT, -1, are the engine's own
-        self._slots = slots and (*slots, {name: self._env[name] for name in slots[0]})
-
-    def of(self, slot: int, job: Job) -> Mapping[bytes, bytes]:
-        """For one command; the mapping is valid until the next call."""
-        env = self._env
-        env[b"DISBATCH_TASKID"] = b"%d" % job.task_id
-        env[b"DISBATCH_TASKID_ZP"] = b"%06d" % job.task_id
-        env[b"DISBATCH_STREAM_INDEX"] = b"%d" % job.line_no
-        env[b"DISBATCH_STREAM_INDEX_ZP"] = b"%06d" % job.line_no
-        env[b"DISBATCH_REPEAT_INDEX"] = b"%d" % job.repeat_index
-        env[b"DISBATCH_REPEAT_INDEX_ZP"] = b"%06d" % job.repeat_index
-        env[b"DISBATCH_CYLINDER_RANK"] = b"%d" % slot
-        if self._slots:
-            env |= self._slots[slot]
-        return env
 
 
 class EngineShell:
@@ -227,6 +162,7 @@ class EngineShell:
     async def _beat(self, every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
+            self._look_at_driver()
             self._happened(Tick())
 
     def _some_ended(self) -> None:
@@ -249,7 +185,15 @@ class EngineShell:
     def _happened(self, event: Event) -> None:
         """Gives an event to the core and carries out what it says; a spawn that fails is an event again."""
         if not self._over.done():
+            if self._core.lease_over(_now()):
+                self._look_at_driver()
             self._carry_out(self._core.handle(_now(), event))
+
+    def _look_at_driver(self) -> None:
+        """One that is stopped answers nobody. It can give nothing to others, either: it is waited for."""
+        pid = self._start.driver_pid
+        if pid and not self._over.done() and is_stopped(pid):
+            self._carry_out(self._core.handle(_now(), DriverStands()))
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -22,9 +22,14 @@ def node_name(context: ContextSettings, node: NodeSpec) -> str:
 
 
 def launch_orders(
-    facts: RunFacts, context: ContextSettings, label: str, nodes: Iterable[tuple[int, NodeSpec]]
+    facts: RunFacts,
+    context: ContextSettings,
+    label: str,
+    nodes: Iterable[tuple[int, NodeSpec]],
+    *,
+    by_driver: bool,
 ) -> list[LaunchOrder]:
-    """What starts the engines of these nodes, given with their ranks."""
+    """What starts the engines of these nodes, given with their ranks. `by_driver`: this process is the driver."""
     scheduler = context.scheduler
     environ = scheduler.launch_environ(os.environ, context.launcher_environ)
     task_environ = scheduler.task_environ(os.environ)
@@ -41,6 +46,7 @@ def launch_orders(
             "bind": node.bind,
             "gpus": node.gpus is not None,
             "log": engine_log(facts.prefix, name, label),
+            "driver_pid": os.getpid() if by_driver and scheduler.is_local(node.name) else 0,
             "environ": task_environ,
             "environ_drops": scheduler.task_drops,
         }

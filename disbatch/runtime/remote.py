@@ -15,7 +15,8 @@ from disbatch.core.binding import BindRule
 from disbatch.core.phases import EngineConfig
 from disbatch.core.printable import printable
 from disbatch.importpath import ROOT, arguments, bootstrap
-from disbatch.runtime.engine import EngineStart, engine_process
+from disbatch.runtime.engine import engine_process
+from disbatch.runtime.enginestart import EngineStart
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.guard import run_guarded
 from disbatch.runtime.sweep import process_name
@@ -61,6 +62,7 @@ def main() -> int:
         environ_drops=tuple(order["environ_drops"]),
         bind=BindRule(*order["bind"]),
         gpus=order["gpus"],
+        driver_pid=order["driver_pid"],
     )
     code = run_guarded(partial(engine_process, start), process_name(start.session))
     return code if code >= 0 else 128 - code

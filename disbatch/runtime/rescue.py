@@ -69,7 +69,7 @@ class Rescue:
     def _launch_again(self, effect: LaunchAgain) -> None:
         node = self._nodes[effect.rank] = self._nodes[effect.like]
         label = self._context.label
-        (order,) = launch_orders(self._facts, self._context, label, [(effect.rank, node)])
+        (order,) = launch_orders(self._facts, self._context, label, [(effect.rank, node)], by_driver=True)
         self._order(order)
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ from disbatch.runtime.crashed import last_words, settle_crashed
 from disbatch.runtime.dbutil import how_to_join, write_script
 from disbatch.runtime.display import EarlyMessages, View
 from disbatch.runtime.driver import DriverShell
-from disbatch.runtime.engine import LIFELINE_MARK, EngineStart
+from disbatch.runtime.enginestart import LIFELINE_MARK, EngineStart
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
 from disbatch.runtime.hosting import launch_orders, node_name
@@ -301,6 +301,7 @@ def _start_engine(
         environ_drops=(),
         bind=node.bind,
         gpus=node.gpus is not None,
+        driver_pid=os.getpid(),
     )
     return Launched(rank, name, node.slots, label, fork_engine(start, close_fds))
 
@@ -313,4 +314,4 @@ def _orders(stage: _Stage) -> list[LaunchOrder]:
         for rank, node in enumerate(context.allocation.nodes)
         if not context.scheduler.is_local(node.name)
     ]
-    return launch_orders(stage.facts, context, context.label, others)
+    return launch_orders(stage.facts, context, context.label, others, by_driver=True)

@@ -167,7 +167,7 @@ class DriverLife:
     def launch(self, rank: int) -> None:
         node = Node(self.world, self, rank, f"node{rank}", self.world.random.choice((1, 1, 2, 4)))
         self.nodes[rank] = node
-        self.happens(EngineLaunched(rank, node.name, node.slots, "SIM"))
+        self.happens(EngineLaunched(rank, node.name, node.slots, "SIM", False, self.plan.beside))
         self.world.later(self.delay(), node.begin)
 
     def _tick(self) -> None:

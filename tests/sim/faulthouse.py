@@ -142,7 +142,7 @@ class FaultHouse:
             nodes = [node for node in self.driver.nodes.values() if node.engine_up or node.guard_up]
             if nodes:
                 node = world.random.choice(nodes)
-                seconds = self.plan.lease_s * world.random.choice((0.01, 0.1, 0.5, 1.0, 1.6))
+                seconds = self.plan.lease_s * world.random.choice(self.plan.shares)
                 world.note(f"{fault.__name__} engine {node.rank} {seconds:.2f}")
                 world.counts[fault.__name__] += 1
                 fault(self, node, seconds)

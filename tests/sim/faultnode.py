@@ -6,6 +6,7 @@ The core is the real one. What the shells do (guard, sweep, reconnecting) is don
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from faultbeside import kill_from_below, look_at_driver
 from faultnet import Connection
 from faultrules import acknowledged, answered
 from faultsite import Site
@@ -16,6 +17,7 @@ from disbatch.core.engine_events import (
     Deadline,
     DieCame,
     DownCame,
+    Effect,
     Ended,
     Kill,
     KillAll,
@@ -107,6 +109,7 @@ class Node:
         if self.engine_up:
             if self.frozen_until <= self.world.now:
                 answered(self)
+                look_at_driver(self)
             self.happens(Tick())
             self.world.later(heartbeat_s(self.driver.plan.lease_s), self._beat)
 
@@ -170,10 +173,15 @@ class Node:
         if self.frozen_until > self.world.now:
             self._inbox.append((len(self._inbox), event))
             return
+        if self.core.lease_over(self.clock()):
+            look_at_driver(self)
         sid, reports = self.core.sid, list(self.core._reports) if isinstance(event, DownCame) else []
         effects = self.core.handle(self.clock(), event)
         if reports and self.core.sid == sid:
             acknowledged(self, reports[: len(reports) - len(self.core._reports)])
+        self.carry_out(effects)
+
+    def carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
             if self.engine_up:
                 _CARRIERS[type(effect)](self, effect)
@@ -187,13 +195,7 @@ class Node:
         code = plan.code(job)
         kills = job.kind == "T" and plan.guilty(job.task_id)
         seconds = plan.duration(world.random)
-        world.later(seconds, lambda: self._kills(process) if kills else self._ends(process, code))
-
-    def _kills(self, process: Process) -> None:
-        if process.alive:
-            self.world.counts["killed by a task"] += 1
-            task_id = process.job.task_id
-            self.happens(TermCame(tasks=(task_id,))) if task_id % 3 == 0 else self.engine_dies()
+        world.later(seconds, lambda: kill_from_below(self, process) if kills else self._ends(process, code))
 
     def _ends(self, process: Process, code: int) -> None:
         if process.alive:

@@ -45,6 +45,8 @@ class Plan:
         self.stalls = False  # whether drivers stand still soon after they have taken over
         self.most_waiting = MOST_WAITING  # rows, until the list is not read on
         self.sweeps_fail = 0.25  # where they could be done
+        self.shares: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0, 1.6)  # of the lease: how long faults last
+        self.beside = False  # whether engines are on the machine of the driver, which has started them itself
         self.focus = ""  # the profile
         if not calm and (seed % 3 == 1 or seed % 15 in LATER):
             focus(self, seed)
@@ -54,7 +56,7 @@ class Plan:
         self.guilty_share = 0.0
         if self.focus == "killers":
             losses = "rerun", 2 + seed % 2
-            self.guilty_share = 0.1
+            self.guilty_share = 0.15
         self.seed = seed
         self.policy = LossPolicy(self.lease_s, *losses)
 

@@ -158,6 +158,24 @@ def killers(plan: "Plan", chance: random.Random) -> None:
     _only(plan, break_connection, chance.choice((break_connection, fill_disk, kill_driver)))
 
 
+def stands_still(plan: "Plan", chance: random.Random) -> None:
+    """A driver is stopped for longer than the lease, on the machine of its engines, which wait for it."""
+    plan.beside = True
+    plan.reattach = False
+    plan.lease_s = chance.choice((2.0, 4.0))
+    plan.mean_s = chance.choice((1.0, 20.0))
+    plan.slow = chance.choice((0.0, 0.3))
+    plan.pause_s = chance.choice((0.3, 1.0))
+    plan.engines = chance.choice((2, 4))
+    plan.sweeps_fail = 0.8
+    other = chance.choice((break_connection, freeze_engine, freeze_both, kill_engine))
+    _only(plan, *4 * [freeze_driver], other)
+    if chance.random() < 0.5:  # again and again, and never so long that it notices
+        plan.shares, plan.lease_s, plan.mean_s = (0.1, 0.2), 2.0, 20.0
+        plan.pause_s, plan.slow, plan.sweeps_fail = 0.2, 0.1, 0.9
+        _only(plan, freeze_driver)
+
+
 PROFILES: "list[Callable[[Plan, random.Random], None]]" = [
     read_late,
     stalled,
@@ -171,4 +189,4 @@ PROFILES: "list[Callable[[Plan, random.Random], None]]" = [
     repeated,
 ]
 # profiles that came later, by seed % 15: so the seeds of the others have kept theirs
-LATER: "dict[int, Callable[[Plan, random.Random], None]]" = {5: killers}
+LATER: "dict[int, Callable[[Plan, random.Random], None]]" = {5: killers, 11: stands_still}

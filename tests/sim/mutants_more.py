@@ -196,6 +196,21 @@ def suspects_not_alone() -> Any:
     return patched((fleet.Engine, "reserved", property(lambda self: False, lambda self, value: None)))
 
 
+def lapse_beside_the_driver() -> Any:
+    """Tasks of an engine that waits for a stopped driver are given to others when its lease is over."""
+
+    def lapsed(self: losses.Losses, now: Any, engine: Any) -> bool:
+        beside, engine.beside = engine.beside, False
+        over = _LAPSED(self, now, engine)
+        engine.beside = beside
+        return over
+
+    return patched((losses.Losses, "_lapsed", lapsed))
+
+
+_LAPSED = losses.Losses._lapsed
+
+
 MUTANTS: list[Callable[[], Any]] = [
     earlier_session_hides,
     no_hold_at_takeover,
@@ -217,4 +232,5 @@ MUTANTS: list[Callable[[], Any]] = [
     starts_beside_what_may_run,
     suspects_beside_others,
     suspects_not_alone,
+    lapse_beside_the_driver,
 ]

@@ -12,7 +12,7 @@ import mutants_more
 import pytest
 from faulthouse import FaultHouse
 from faultprofiles import LATER, PROFILES
-from faults import FAULTS
+from faults import FAULTS, freeze_driver
 from faultworld import Broken
 
 SECONDS = float(os.environ.get("DISBATCH_SIM_SECONDS", "30"))
@@ -39,6 +39,18 @@ def test_without_faults_everything_is_started_once_and_no_engine_is_lost(seed: i
     tasks = [p for p in world.processes.values() if p.job.kind == "T"]
     assert len(tasks) == len(world.tasks) and len(house.drivers) == 1
     assert world.given_up == set() and not house.driver.core.sessions.losses._lost_sids
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_driver_that_is_stopped_loses_no_engine_beside_it(number: int) -> None:
+    """However long: the engine sees that it exists, and goes on."""
+    seed = 11 + 15 * number
+    house = FaultHouse(seed)
+    house.plan.slow, house.plan.repeats, house.plan.faults = 0.0, 0.0, [FAULTS.index(freeze_driver)]
+    world = house.run()
+    assert world.counts["driver stands"] > 0
+    assert not house.driver.core.sessions.losses._lost_sids and len(house.drivers) == 1
+    assert all(p.code is not None for p in world.processes.values() if p.job.kind == "T")
 
 
 # What has failed once, by seed. A change of the plan gives a seed another story: then mutants.py, which takes away what

@@ -114,3 +114,20 @@ def test_an_engine_without_tasks_leaves_at_once() -> None:
     effects = engine.handle(1.0, TermCame("why", None))
     (up,) = [e.message for e in effects if isinstance(e, Tell)]
     assert up.bye == "why" and up.unasked and Leave() in effects
+
+
+def test_where_all_engines_are_told_at_once_somebody_ends_the_run() -> None:
+    """`scancel --signal=TERM` reaches the steps of a job and not its driver."""
+    d = Driver(losses=LossPolicy(LEASE_S))
+    d.engine(0)
+    d.engine(1)
+    d.lists(task(0), task(1))
+    d.up(1, demand=0, unasked=True)  # its task takes some time to end
+    d.up(0, demand=0, returned=((0, 1),), bye=WHY, unasked=True)
+    d.exits(0)
+    d.ticks(5)
+    assert launches(d) == [] and d.over is None and d.texts("error").count(WHY) == 1
+    d.up(1, demand=0, returned=((1, 1),), bye=WHY, unasked=True)
+    d.exits(1)
+    d.ticks(1)
+    assert d.over is not None and d.over.ending is Ending.NO_ENGINE and d.rows == []
