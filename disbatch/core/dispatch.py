@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from disbatch.core.driver_events import Instant, Send
 from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
-from disbatch.core.ledger import Entry, Ledger
+from disbatch.core.ledger import Ledger
 from disbatch.core.messages import Down, Handed, Held, StopMode, stronger
 from disbatch.core.model import quick
 from disbatch.core.setup import EngineSetup
@@ -83,8 +83,10 @@ class Dispatcher:
     def _serve_suspects(self, now_s: float, handed: dict[int, list[Handed]]) -> None:
         """First of all: an engine that is empty may not be so again for long."""
         for engine, entry in self._suspects.servings():
-            self._ledger.assign_suspect(entry, engine.sid, now_s)
-            handed[engine.rank] = [_give(engine, entry)]
+            self._ledger.assign(engine.sid, now_s, entry)
+            task_id, line_no, repeat_index, command = entry.task
+            engine.held[task_id] = entry.attempt
+            handed[engine.rank] = [Handed(task_id, entry.attempt, line_no, repeat_index, command)]
             engine.context.charged += 1
             engine.changed()
             self._owed[engine.rank] = engine
@@ -115,8 +117,10 @@ class Dispatcher:
             if ledger.ready.first().attempt and len(held) >= engine.slots:
                 break
             entry = ledger.assign(sid, now_s)
-            size += len(entry.task.command)
-            handed.append(_give(engine, entry))
+            task_id, line_no, repeat_index, command = entry.task
+            held[task_id] = entry.attempt
+            size += len(command)
+            handed.append(quick(Handed, (task_id, entry.attempt, line_no, repeat_index, command)))
         engine.context.charged += len(handed)
         engine.changed()
         return handed
@@ -146,11 +150,3 @@ class Dispatcher:
             engine.recall_seq = engine.seq
         ids = (self._did, engine.sid, engine.ep, engine.seq, engine.acked, engine.echo)
         return Down(*ids, tasks, recall, said_now, setup, self._fleet.every_s)
-
-
-def _give(engine: Engine, entry: Entry) -> Handed:
-    """It is among what the engine holds from now on."""
-    task_id, line_no, repeat_index, command = entry.task
-    engine.held[task_id] = entry.attempt
-    handed: Handed = quick(Handed, (task_id, entry.attempt, line_no, repeat_index, command))
-    return handed

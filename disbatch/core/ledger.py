@@ -130,17 +130,13 @@ class Ledger:
             ready.append(entry)
         return len(items)
 
-    def assign(self, sid: str, now_s: float = 0.0) -> Entry:
-        """Hands the next READY task to an engine, as a new attempt."""
-        return self._assign(self.ready.popleft(), sid, now_s)
-
-    def assign_suspect(self, entry: Entry, sid: str, now_s: float) -> Entry:
-        """The same for this one of the tasks that run alone."""
-        self.suspects.remove(entry)
-        return self._assign(entry, sid, now_s)
-
-    @staticmethod
-    def _assign(entry: Entry, sid: str, now_s: float) -> Entry:
+    def assign(self, sid: str, now_s: float = 0.0, suspect: Entry | None = None) -> Entry:
+        """Hands the next READY task to an engine, as a new attempt; or this one of those that run alone."""
+        if suspect is None:
+            entry = self.ready.popleft()
+        else:
+            entry = suspect
+            self.suspects.remove(entry)
         move(entry, TaskState.ASSIGNED)
         entry.attempt += 1
         entry.engine = sid

@@ -185,9 +185,10 @@ class EngineShell:
     def _happened(self, event: Event) -> None:
         """Gives an event to the core and carries out what it says; a spawn that fails is an event again."""
         if not self._over.done():
-            if self._core.lease_over(_now()):
+            now = _now()
+            if self._core.lease_over(now):
                 self._look_at_driver()
-            self._carry_out(self._core.handle(_now(), event))
+            self._carry_out(self._core.handle(now, event))
 
     def _look_at_driver(self) -> None:
         """One that is stopped answers nobody. It can give nothing to others, either: it is waited for."""
