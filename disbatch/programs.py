@@ -62,14 +62,14 @@ def _run(name: str, program: "Callable[[], int]") -> "NoReturn":
     if sys.version_info < OLDEST:
         found = sys.version.split()[0]
         sys.exit("disBatch needs Python %d.%d or newer, but %s is %s" % (*OLDEST, sys.executable, found))
-    from disbatch.runtime.misfortune import in_words, leave_with_words
+    from disbatch.runtime.fatal import in_words, leave_with_words
     from disbatch.runtime.process_setup import begin_process
 
     try:
         begin_process()
         code = program()
-    except (ImportError, SyntaxError, MemoryError, OSError, RuntimeError) as error:
-        # What the frames hold would be missing for the words.
+    except Exception as error:
+        # The top of the process. What the frames hold would be missing for the words.
         words = in_words(error.with_traceback(None) if isinstance(error, MemoryError) else error)
         if not words:
             raise

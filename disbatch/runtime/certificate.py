@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from disbatch.core.errors import MachineError
-from disbatch.runtime.misfortune import in_words
+from disbatch.runtime.fatal import in_words
 
 if TYPE_CHECKING:
     from kvsstcp.auth import Certificate

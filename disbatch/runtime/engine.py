@@ -278,12 +278,16 @@ class EngineShell:
             self._over.set_result(code)
 
 
+class _DriverEnded(MachineError):
+    """The driver on this machine has said itself why it ended."""
+
+
 def _read_certificate(fd: int) -> bytes:
     data = b""
     while not data.endswith(LIFELINE_MARK):
         part = os.read(fd, 65536)
         if not part:
-            raise MachineError("the driver ended before this engine had begun")
+            raise _DriverEnded("the driver ended before this engine had begun")
         data += part
     return data.removesuffix(LIFELINE_MARK)
 
@@ -339,7 +343,8 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
         if isinstance(error, ConnectionFailed):
             words += "; --use-address HOST:PORT tells disBatch at which of its addresses this node finds it"
         log.error(words)
-        _say(start, words)
+        if not isinstance(error, _DriverEnded):
+            _say(start, words)
         return 3
     finally:
         used = os.times()

@@ -7,8 +7,8 @@ from functools import partial
 
 from disbatch.runtime.engine import engine_process
 from disbatch.runtime.enginestart import EngineStart
+from disbatch.runtime.fatal import in_words, leave_with_words
 from disbatch.runtime.guard import run_guarded
-from disbatch.runtime.misfortune import in_words, leave_with_words
 from disbatch.runtime.sweep import process_name
 
 

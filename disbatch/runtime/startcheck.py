@@ -4,6 +4,7 @@ Imported before the certificate is made, so nothing large is imported here.
 """
 
 import os
+import resource
 
 from disbatch.core.errors import MachineError
 from disbatch.runtime.contextsettings import ContextSettings
@@ -15,7 +16,10 @@ from disbatch.runtime.descriptors import (
     raise_limit,
     reserve,
 )
-from disbatch.runtime.misfortune import NO_FOLDER
+from disbatch.runtime.fatal import NO_FOLDER, TOO_LITTLE_MEMORY
+
+# Of address space (`ulimit -v`). No driver works with less; with a little more, some part of it may still fail.
+LEAST_MEMORY = 40 << 20
 
 
 def check_driver(context: ContextSettings) -> None:
@@ -24,6 +28,9 @@ def check_driver(context: ContextSettings) -> None:
         os.getcwd()
     except OSError:
         raise MachineError(NO_FOLDER) from None
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY and space < LEAST_MEMORY:
+        raise MachineError(TOO_LITTLE_MEMORY)
     raise_limit()
     engines = len(context.allocation.nodes)
     _check(reserve(context) + engines * PER_CONNECTION, engines)

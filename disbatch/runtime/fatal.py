@@ -6,10 +6,12 @@ memory for it.
 
 import contextlib
 import os
+import resource
 import sys
 from typing import NoReturn
 
 EXIT_CODE = 3
+TOO_LITTLE_MEMORY = "the memory that this process may use is too small (`ulimit -v` shows the limit)"
 NO_FOLDER = "the working folder does not exist any more; change to one that does: tasks run there"
 
 
@@ -22,8 +24,8 @@ def leave_with_words(name: str, words: str) -> NoReturn:
 
 def in_words(error: BaseException) -> str:
     """Return what went wrong and what to do, or nothing for what is not the machine's fault."""
-    if isinstance(error, MemoryError) or "failed to map segment" in str(error):
-        return "the memory that this process may use is too small (`ulimit -v` shows the limit)"
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error) or _lost_for_memory(error):
+        return TOO_LITTLE_MEMORY
     if isinstance(error, ImportError | SyntaxError):
         what = " ".join(str(error).split())
         return (
@@ -43,6 +45,14 @@ def in_words(error: BaseException) -> str:
 
 
 _TOO_FEW_PROCESSES = "this user may have no more of them, or the machine has no memory for one (`ulimit -u`, `ulimit -v` show the limits)"
+
+
+def _lost_for_memory(error: BaseException) -> bool:
+    """Whether this is what the interpreter makes of an allocation that failed within itself."""
+    limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    # A codec that cannot be imported is "unknown".
+    lost = isinstance(error, SystemError) or (type(error) is LookupError and "encoding" in str(error))
+    return lost and limited
 
 
 def _has_folder() -> bool:

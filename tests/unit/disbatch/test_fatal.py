@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from disbatch.runtime.misfortune import in_words
+from disbatch.runtime.fatal import in_words
 from disbatch.runtime.shortage import shortage
 
 
