@@ -1,6 +1,7 @@
 """Starting an engine on this machine: forked, before any thread, event loop or TLS context exists (5 ms, not 110)."""
 
 import os
+import select
 import signal
 import sys
 from functools import partial
@@ -10,6 +11,8 @@ from disbatch.runtime.enginestart import EngineStart
 from disbatch.runtime.fatal import in_words, leave_with_words
 from disbatch.runtime.guard import run_guarded
 from disbatch.runtime.sweep import process_name
+
+DOUBT_MS = 300  # for a driver that ends for the same reason
 
 
 def fork_engine(start: EngineStart, close_fds: tuple[int, ...]) -> int:
@@ -39,6 +42,14 @@ def fork_engine(start: EngineStart, close_fds: tuple[int, ...]) -> int:
         words = in_words(error)
         if not words:
             raise
-        leave_with_words("disBatch", f"an engine cannot work: {words}")
+        if _driver_stays(start.lifeline_fd):
+            leave_with_words("disBatch", f"an engine cannot work: {words}")
     finally:
         os._exit(code)
+
+
+def _driver_stays(lifeline_fd: int) -> bool:
+    """Whether somebody is there to be told: a driver that ends has its own words."""
+    poll = select.poll()
+    poll.register(lifeline_fd, 0)
+    return not poll.poll(DOUBT_MS)
