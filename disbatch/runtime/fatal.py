@@ -12,6 +12,7 @@ from typing import NoReturn
 
 EXIT_CODE = 3
 TOO_LITTLE_MEMORY = "the memory that this process may use is too small (`ulimit -v` shows the limit)"
+TOO_FEW_PROCESSES = "this user may have no more of them, or the machine has no memory for one (`ulimit -u`, `ulimit -v` show the limits)"
 NO_FOLDER = "the working folder does not exist any more; change to one that does: tasks run there"
 
 
@@ -33,18 +34,15 @@ def in_words(error: BaseException) -> str:
         )
     if isinstance(error, RuntimeError):
         thread = "can't start new thread" in str(error)
-        return "no thread can be started: " + _TOO_FEW_PROCESSES if thread else ""
+        return "no thread can be started: " + TOO_FEW_PROCESSES if thread else ""
     if isinstance(error, BlockingIOError):
-        return "no process can be started: " + _TOO_FEW_PROCESSES
+        return "no process can be started: " + TOO_FEW_PROCESSES
     if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
         return NO_FOLDER
     if isinstance(error, OSError):
         where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
         return f"this machine does not let disBatch work: {error.strerror or error}{where}"
     return ""
-
-
-_TOO_FEW_PROCESSES = "this user may have no more of them, or the machine has no memory for one (`ulimit -u`, `ulimit -v` show the limits)"
 
 
 def _lost_for_memory(error: BaseException) -> bool:

@@ -16,21 +16,17 @@ from disbatch.runtime.descriptors import (
     raise_limit,
     reserve,
 )
-from disbatch.runtime.fatal import NO_FOLDER, TOO_LITTLE_MEMORY
+from disbatch.runtime.fatal import NO_FOLDER, TOO_FEW_PROCESSES, TOO_LITTLE_MEMORY
 
 # Of address space (`ulimit -v`). No driver works with less; with a little more, some part of it may still fail.
 LEAST_MEMORY = 40 << 20
+# Of processes and threads of this user (`ulimit -u`): driver, its two threads that write, guard, engine, a task and its child.
+LEAST_PROCESSES = 7
 
 
 def check_driver(context: ContextSettings) -> None:
     """Raise the limit of descriptors. Raises MachineError where a driver with these engines cannot work."""
-    try:
-        os.getcwd()
-    except OSError:
-        raise MachineError(NO_FOLDER) from None
-    space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if space != resource.RLIM_INFINITY and space < LEAST_MEMORY:
-        raise MachineError(TOO_LITTLE_MEMORY)
+    _check_folder_and_limits()
     raise_limit()
     engines = len(context.allocation.nodes)
     _check(reserve(context) + engines * PER_CONNECTION, engines)
@@ -41,6 +37,22 @@ def check_context(context: ContextSettings) -> None:
     raise_limit()
     engines = len(context.allocation.nodes)
     _check(BASE + engines * PER_LAUNCHER, engines)
+
+
+def _check_folder_and_limits() -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise MachineError(NO_FOLDER) from None
+    if _below(resource.RLIMIT_AS, LEAST_MEMORY):
+        raise MachineError(TOO_LITTLE_MEMORY)
+    if os.geteuid() and _below(resource.RLIMIT_NPROC, LEAST_PROCESSES):
+        raise MachineError(f"no process can be started: {TOO_FEW_PROCESSES}")
+
+
+def _below(kind: int, least: int) -> bool:
+    soft = resource.getrlimit(kind)[0]
+    return soft != resource.RLIM_INFINITY and soft < least
 
 
 def _check(needed: int, engines: int) -> None:
