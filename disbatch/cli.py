@@ -72,6 +72,9 @@ def _run_list(settings: "RunSettings") -> "tuple[RunResult, float]":
     # first of all, as it takes longest: it works beside us while we import the rest
     maker = CertificateMaker()
     try:
+        from disbatch.runtime.logs import quiet_libraries
+
+        quiet_libraries()
         from disbatch.monitor.console import choose_view
         from disbatch.runtime.start import run
 

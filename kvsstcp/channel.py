@@ -5,6 +5,7 @@ descriptor the loop watches, and one buffer; a reply is sent at once, and kept o
 """
 
 import asyncio
+import contextlib
 import fcntl
 import select
 import socket
@@ -56,15 +57,18 @@ class Poller:
         self._loop.add_reader(self._epoll.fileno(), self._stay if alone else self._turn)
 
     def watch(self, who: Watched, descriptor: int, before: int, mask: int) -> None:
-        """Watch for what is in `mask` instead of `before`. Without any, not even errors are told."""
+        """Watch for what is in `mask` instead of `before`. Without any, not even errors are told. Raises OSError when there
+        is something to be watched and that is not possible."""
         if not before:
-            self._watched[descriptor] = who
             self._epoll.register(descriptor, mask)
+            self._watched[descriptor] = who
         elif mask:
             self._epoll.modify(descriptor, mask)
         else:
             del self._watched[descriptor]
-            self._epoll.unregister(descriptor)
+            with contextlib.suppress(OSError):
+                # whoever is not watched is closed next, and so leaves the epoll, or is not called any more
+                self._epoll.unregister(descriptor)
 
     def expecting(self, channel: "Channel") -> None:
         """Have a look at this channel soon, in case that what it expects does not come."""
@@ -225,7 +229,11 @@ class Channel:
         """Not to be woken for less than `count` bytes, if they come soon: what does not is read some milliseconds later,
         after a call of `missed`."""
         if count != self.least and not self.closing:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            try:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            except OSError as error:
+                self.abort(error)
+                return
             self.least = count
             if count > 1:
                 self._poller.expecting(self)
@@ -275,7 +283,7 @@ class Channel:
             return False
         if self._moved:
             self._moved, self._looks = False, 0
-        elif self._mask & READ and self._waiting_bytes():
+        elif self._mask & READ and self._bytes_wait():
             self.expect(1)
             self.missed()
             self.ready(READ)
@@ -352,15 +360,27 @@ class Channel:
             self.paused = False
             self.resumed()
 
-    def _waiting_bytes(self) -> int:
-        return int.from_bytes(fcntl.ioctl(self._sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+    def _bytes_wait(self) -> bool:
+        """Return True if there is something to be read; an error is left to be found by the read."""
+        try:
+            answer = fcntl.ioctl(self._sock, termios.FIONREAD, bytes(4))
+        except OSError:
+            return True
+        return int.from_bytes(answer, sys.byteorder) > 0
 
     def _watch(self, mask: int) -> None:
         if mask != self._mask:
-            self._poller.watch(self, self._descriptor, self._mask, mask)
+            try:
+                self._poller.watch(self, self._descriptor, self._mask, mask)
+            except OSError as error:
+                # unwatched it would hang: its peer connects again
+                self.abort(error)
+                return
             self._mask = mask
 
     def _end(self, error: OSError | None) -> None:
+        if self._descriptor < 0:
+            return
         self._watch(0)
         self._descriptor = -1
         self._error = error

@@ -138,7 +138,9 @@ class Connection(Channel):
 
     def failed(self, error: Exception) -> None:
         self._why = f"an error of the server: {error}"
-        self._server.report_callback(f"the connection of {self.peer} failed", error)
+        # `protocol` says that only this connection is concerned
+        context = {"message": f"the connection of {self.peer} failed", "exception": error, "protocol": self}
+        asyncio.get_running_loop().call_exception_handler(context)
 
     def lost(self, error: OSError | None) -> None:
         self._ending = True

@@ -11,7 +11,7 @@ from kvsstcp import wire
 from kvsstcp.auth import ClientHandshake
 from kvsstcp.errors import ConnectionLost, KvsError, ProtocolError, TlsFailure, UsageError
 from kvsstcp.limits import Limits
-from kvsstcp.sockets import tune
+from kvsstcp.sockets import reason, tune
 from kvsstcp.values import Value
 
 if TYPE_CHECKING:
@@ -53,12 +53,22 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        try:
+            self._greet(self.transport)
+        except (OSError, KvsError) as error:
+            # the loop would only log it, and the caller wait for a proof that was not asked for
+            self._error = ConnectionLost(f"the connection ended as soon as it was made: {reason(error)}")
+            self.transport.abort()
+
+    def _greet(self, transport: asyncio.Transport) -> None:
+        if not (transport.get_extra_info("peername") and transport.get_extra_info("sockname")):
+            raise ConnectionLost("the server has closed it")
         tune(transport.get_extra_info("socket"), self._limits)
         if self._tls is not None:
             self._tls.start()
-            self.transport.write(self._tls.outgoing())
+            transport.write(self._tls.outgoing())
         elif self._handshake is not None:
-            self.transport.write(self._handshake.hello)
+            transport.write(self._handshake.hello)
         else:
             self.proven.set_result(None)
 
@@ -109,7 +119,12 @@ class Link(asyncio.Protocol):
             raise ConnectionLost("the connection to the server has ended")
         if self._tls is not None:
             data = self._tls.seal(data)
-        self.transport.write(data)
+        try:
+            self.transport.write(data)
+        except OSError as error:
+            # it may have been sent in part
+            self.transport.abort()
+            raise ConnectionLost(f"the connection cannot be written to: {reason(error)}") from error
 
     def ask(self, op: bytes, data: bytes) -> "asyncio.Future[Value | None]":
         """Send a request; the future gets the reply. Raises ConnectionLost."""

@@ -13,6 +13,7 @@ from disbatch.core.books import Books
 from disbatch.core.context import Context
 from disbatch.core.dispatch import Dispatcher
 from disbatch.core.driver_events import (
+    Broken,
     ContextLost,
     ContextOpened,
     DiskGivenUp,
@@ -176,6 +177,13 @@ class DriverCore:
         self._outbox.say(f"the connection to the KVS server is gone: {event.why}", level="error")
         self._end(Ending.NO_SERVER, "kill")
 
+    def _broken(self, now: Instant, event: Broken) -> None:
+        if self._stop not in ("kill", "abort"):
+            self._outbox.say(notices.broken(event.why), level="error")
+            self._end(Ending.BROKEN, "kill")
+        else:
+            self._end(Ending.BROKEN, "abort")
+
     def _disk_given_up(self, now: Instant, event: DiskGivenUp) -> None:
         self._dispatcher.owe(*self._recorder.give_up())
         self._end(Ending.NO_DISK, "kill")
@@ -299,6 +307,7 @@ class DriverCore:
 
 _HANDLERS: dict[type, Callable[..., None]] = {
     ServerLost: DriverCore._server_lost,
+    Broken: DriverCore._broken,
     DiskGivenUp: DriverCore._disk_given_up,
     RowsLost: DriverCore._rows_lost,
     SignalCame: DriverCore._signal,

@@ -35,6 +35,7 @@ class Ending(Enum):
     NO_DISK = (3, "the status file cannot be written")
     ROWS_LOST = (3, "lines of the status file are lost")
     SIGHUP = (129, "the terminal was closed, or SIGHUP came")
+    BROKEN = (3, "the driver could not go on")
     SIGINT = (130, "interrupted")
     SIGTERM = (143, "terminated")
 
@@ -130,6 +131,13 @@ class Written(NamedTuple):
     batch: int
 
 
+class Broken(NamedTuple):
+    """Something that the driver cannot do without has failed, and nobody had expected it. Told again when the run has not
+    ended some seconds later."""
+
+    why: str
+
+
 class DiskGivenUp(NamedTuple):
     """The status file could not be written while the run had to stop."""
 
@@ -166,6 +174,7 @@ Event = (
     | ListFailed
     | ServerLost
     | Written
+    | Broken
     | DiskGivenUp
     | RowsLost
     | SignalCame

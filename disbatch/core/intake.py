@@ -29,6 +29,7 @@ HOPELESS = (
     Ending.LIST_UNREADABLE,
     Ending.NO_SERVER,
     Ending.NO_DISK,
+    Ending.BROKEN,
 )
 
 

@@ -25,6 +25,10 @@ def stopping(running: int) -> str:
     return f"stopping: {tasks(running, 'running')} get TERM, and KILL if they do not end"
 
 
+def broken(why: str) -> str:
+    return f"disBatch cannot go on: {why}; the run ends, and the command that it prints last resumes it"
+
+
 def draining(before_s: float, running: int) -> str:
     what = f"waiting for {tasks(running, 'running')}" if running else "no task runs"
     return f"the job ends in less than {before_s:g} s (--drain-before): nothing more is started, {what}"

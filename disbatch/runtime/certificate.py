@@ -23,12 +23,21 @@ class CertificateMaker:
     while it works, the driver imports what a run needs."""
 
     def __init__(self) -> None:
-        self._fd, write_end = os.pipe2(os.O_CLOEXEC)
-        self._pid = os.fork()
+        fd, write_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(fd)
+            os.close(write_end)
+            raise
+        self._fd = fd
         if self._pid == 0:
             code = 1
             try:
-                os.close(self._fd)
+                os.close(fd)
+                with contextlib.suppress(OSError):
+                    # the driver tells the user: libraries that cannot be loaded report that themselves, with a traceback
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 from kvsstcp.auth import make_certificate
 
@@ -43,26 +52,41 @@ class CertificateMaker:
         os.close(write_end)
 
     def result(self) -> "Certificate":
-        """The certificate and its key. Raises MachineError when the process could not make them."""
-        from kvsstcp.auth import Certificate
+        """The certificate and its key; where the process has not made them, this one does. Raises MachineError when that is
+        not possible either."""
+        from kvsstcp.auth import Certificate, make_certificate
 
-        with open(self._fd, "rb", closefd=False) as pipe:
-            parts = pipe.read().split(_BETWEEN)
+        parts = self._read().split(_BETWEEN)
         self._reap()
-        if len(parts) != 2:
-            words = parts[0].decode("utf-8", "replace")
-            why = f": {words}" if words else "; is the package cryptography whole?"
-            raise MachineError(f"the certificate of this run could not be made{why}")
-        return Certificate(*parts)
+        if len(parts) == 2:
+            return Certificate(*parts)
+        words = parts[0].decode("utf-8", "replace")
+        if not words:
+            # it was killed, or cannot be heard
+            try:
+                return make_certificate("disBatch")
+            except Exception as error:
+                words = in_words(error)
+        why = f": {words}" if words else "; is the package cryptography whole?"
+        raise MachineError(f"the certificate of this run could not be made{why}")
+
+    def _read(self) -> bytes:
+        try:
+            with open(self._fd, "rb", closefd=False) as pipe:
+                return pipe.read()
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Ends the process if it still runs, and reaps it."""
         os.close(self._fd)
         if self._pid:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 os.kill(self._pid, signal.SIGKILL)
             self._reap()
 
     def _reap(self) -> None:
-        os.waitpid(self._pid, 0)
-        self._pid = 0
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+            self._pid = 0

@@ -9,12 +9,10 @@ import os
 import signal
 import time
 from dataclasses import replace
-from typing import Any
 
 from disbatch.core.driver import DriverCore
 from disbatch.core.driver_events import (
     ContextOpened,
-    DiskGivenUp,
     Dismiss,
     DrainCame,
     Effect,
@@ -49,6 +47,7 @@ from disbatch.core.joining import Answer, StopKind
 from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
 from disbatch.core.snapshot import RunSnapshot
+from disbatch.runtime.breakdown import Breakdown
 from disbatch.runtime.bus import down_key, to_value, up_key
 from disbatch.runtime.display import Display, View
 from disbatch.runtime.door import Door
@@ -73,6 +72,7 @@ from disbatch.runtime.shortage import tell_shortages
 from disbatch.runtime.signals import on_end_signals
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.steering import Steering
+from disbatch.runtime.unexpected import in_words
 from kvsstcp.values import Value
 
 ENDINGS = {int(signal.SIGHUP): Ending.SIGHUP, int(signal.SIGINT): Ending.SIGINT}
@@ -146,7 +146,7 @@ class DriverShell:
         self._recording = Recording(
             status_fd, self._files, self._resume, self._observers, self._happened, self._tell, self._fsync
         )
-        self._loop.set_exception_handler(self._callback_failed)
+        self._breakdown = Breakdown(self._log, self._happened, self._over)
         on_end_signals(self._loop, self._signalled)
         self._display.begin(self.snapshot)
         self._feeder = self._make_feeder(feed)
@@ -326,15 +326,7 @@ class DriverShell:
             self._log.exception("an effect could not be carried out: %s", type(effect).__name__)
             if isinstance(effect, Record):
                 # its lines will never be written, so the run cannot get to its end
-                self._loop.call_soon(self._rows_lost, error)
-
-    def _rows_lost(self, error: Exception) -> None:
-        self._tell(f"results cannot be recorded: {error}; {self._files.log} has the details", "error")
-        self._happened(DiskGivenUp())
-
-    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception that nobody caught, in a callback of the loop: for the log, never for the terminal."""
-        self._log.error(context["message"], exc_info=context.get("exception"))
+                self._loop.call_soon(self._breakdown.failed, f"results cannot be recorded: {in_words(error)}")
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Send):

@@ -50,6 +50,7 @@ from disbatch.runtime.provision import Provision, provide
 from disbatch.runtime.sender import Sender, find_sender, open_term_fd, read_sender
 from disbatch.runtime.settings import VITALS_S
 from disbatch.runtime.spawner import Spawner
+from disbatch.runtime.unexpected import in_words, watch, watch_destructors
 from disbatch.runtime.vitals import read_vitals
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import ConnectionFailed, KvsError
@@ -87,6 +88,7 @@ class EngineShell:
         """Serves the driver until it says stop, or is gone. Returns the exit code of the process."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
+        watch(self._loop, self._log, self._broken)
         sets = self._provision.cpus.plan.sets
         self._table = ProcessTable(self._loop.call_later, Affinity(sets) if sets else None)
         self._spawner = Spawner(
@@ -118,15 +120,16 @@ class EngineShell:
         )
         connection = asyncio.create_task(self._stay_connected())
         heart = asyncio.create_task(self._beat(heartbeat_s(lease_s)))
-        await asyncio.wait((self._over, connection), return_when=asyncio.FIRST_COMPLETED)
-        if connection.done() and not self._over.done():
-            connection.result()  # raises the reason why there will be no connection any more
+        await asyncio.wait((self._over, connection, heart), return_when=asyncio.FIRST_COMPLETED)
+        if not self._over.done():
+            # raises the reason why there will be no connection any more
+            await (connection if connection.done() else heart)
         heart.cancel()
-        if self._client is not None:
+        if self._client is not None and self._over.exception() is None:
             with contextlib.suppress(KvsError, OSError):
                 await self._client.close()
         connection.cancel()
-        return await self._over
+        return self._over.result()
 
     async def _stay_connected(self) -> None:
         """Signs in, and again on a new connection whenever one has broken or a new session begins."""
@@ -184,11 +187,17 @@ class EngineShell:
 
     def _happened(self, event: Event) -> None:
         """Gives an event to the core and carries out what it says; a spawn that fails is an event again."""
-        if not self._over.done():
+        if self._over.done():
+            return
+        try:
             now = _now()
             if self._core.lease_over(now):
                 self._look_at_driver()
             self._carry_out(self._core.handle(now, event))
+        except Exception as error:
+            # what was not carried out, a task that was not started, would be waited for without end
+            self._log.error("%s", type(event).__name__, exc_info=error)
+            self._broken(in_words(error))
 
     def _look_at_driver(self) -> None:
         """One that is stopped answers nobody. It can give nothing to others, either: it is waited for."""
@@ -277,6 +286,11 @@ class EngineShell:
             self._log.log(logging.INFO if code == 0 else logging.ERROR, "this engine ends: %s", why)
             self._over.set_result(code)
 
+    def _broken(self, why: str) -> None:
+        """What nobody expects has happened. The engine ends, its tasks with it, and is lost: the driver knows what to do."""
+        if not self._over.done():
+            self._over.set_exception(MachineError(why))
+
 
 class _DriverEnded(MachineError):
     """The driver on this machine has said itself why it ended."""
@@ -327,6 +341,7 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
     except OSError as error:
         _say(start, f"this engine cannot work: it cannot write its log {start.log}: {error.strerror}")
         return 3
+    watch_destructors(log)
     after_s = 0.0
     try:
         raise_limit_of_engine(start.config.slots)
@@ -338,8 +353,9 @@ def engine_process(start: EngineStart, guard_fd: int, deadline_fd: int) -> int:
             return asyncio.new_event_loop().run_until_complete(shell.run())
         finally:
             after_s = shell.mercy_s
-    except (KvsError, MachineError, OSError) as error:
-        words = f"this engine cannot work: {error}"
+    except Exception as error:
+        # the top of this process
+        words = f"this engine cannot work: {in_words(error)}"
         if isinstance(error, ConnectionFailed):
             words += "; --use-address HOST:PORT tells disBatch at which of its addresses this node finds it"
         log.error(words)

@@ -1,4 +1,4 @@
-"""What an engine is told when it is started, and the environment of its tasks."""
+"""What an engine is told when it is started, and what its tasks find in their environment because of it."""
 
 import os
 from collections.abc import Mapping

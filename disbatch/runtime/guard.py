@@ -15,6 +15,8 @@ import struct
 import time
 from collections.abc import Callable
 
+from disbatch.runtime.unexpected import say_end
+
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 PR_SET_NAME = 15
 CLOCK_BOOTTIME = 7  # linux/time.h; goes on while a machine is suspended
@@ -34,11 +36,21 @@ def run_guarded(engine: Callable[[int, int], int], name: bytes) -> int:
     """Forks; the child runs `engine(guard_fd, deadline_fd)` and exits with what it returns, this process guards it.
 
     `guard_fd` is readable (end of file) once the guard is dead; `deadline_fd` is for `tell_deadline`. `name` is what
-    both processes are called. Returns the engine's exit code (negative: the signal that killed it; LEASE_OVER). To be
-    called before any thread or event loop exists.
+    both processes are called. Returns the engine's exit code (negative: the signal that killed it; LEASE_OVER). A guard
+    that cannot do its work kills the engine. To be called before any thread or event loop exists.
     """
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # of a terminal, or of a task: the driver decides
+    try:
+        return _run_guarded(engine, name)
+    except Exception as error:
+        # the top of this process
+        code = say_end(error, "the guard of an engine cannot work")
+        kill_descendants()
+        return code
+
+
+def _run_guarded(engine: Callable[[int, int], int], name: bytes) -> int:
     become_subreaper()
     _prctl(PR_SET_NAME, ctypes.create_string_buffer(name))
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -51,6 +63,9 @@ def run_guarded(engine: Callable[[int, int], int], name: bytes) -> int:
         try:
             _prctl(PR_SET_CHILD_SUBREAPER, 1)  # it is not inherited
             code = engine(read_end, deadlines_w)
+        except Exception as error:
+            # the top of that process, before it has a log
+            code = say_end(error, "an engine cannot work")
         finally:
             os._exit(code)
     os.close(read_end)

@@ -10,10 +10,11 @@ import time
 from disbatch.core.errors import MachineError
 from disbatch.runtime.shortage import shortage
 from kvsstcp.aclient import AsyncClient
-from kvsstcp.errors import KvsError
+from kvsstcp.errors import ConnectionFailed, KvsError
 from kvsstcp.infofile import Address, read_info
 
 CONNECT_S = 30.0  # for the first connection
+FIRST_AGAIN_S = (0.05, 0.2)  # before it is tried again
 AGAIN_S = (0.05, 0.2, 0.5, 1.0, 2.0)  # between attempts; the last one goes on
 REFUSED_S = 1.0  # a host that refuses for so long has no driver any more
 PROBE_S = 2.0
@@ -51,11 +52,24 @@ class DriverLine:
         """A connection to the driver. Raises MachineError when there is no driver any more, KvsError when there never
         was one."""
         if self._proven is None:
-            client = await self._try(CONNECT_S)
+            client = await self._first()
         else:
             client = await self._again()
         self._proven = client.peer_address
         return client
+
+    async def _first(self) -> AsyncClient:
+        """One that breaks while it begins is tried again, a few times. Raises ConnectionFailed."""
+        end = time.monotonic() + CONNECT_S
+        for pause_s in FIRST_AGAIN_S:
+            try:
+                return await self._try(end - time.monotonic())
+            except ConnectionFailed as error:
+                if time.monotonic() + pause_s >= end:
+                    raise
+                self._log.warning("%s; this is tried again", error)
+                await asyncio.sleep(pause_s)
+        return await self._try(end - time.monotonic())
 
     async def _try(self, seconds: float) -> AsyncClient:
         first = (self._proven,) if self._proven else ()

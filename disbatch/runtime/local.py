@@ -8,9 +8,10 @@ from functools import partial
 
 from disbatch.runtime.engine import engine_process
 from disbatch.runtime.enginestart import EngineStart
-from disbatch.runtime.fatal import in_words, leave_with_words
+from disbatch.runtime.fatal import EXIT_CODE
 from disbatch.runtime.guard import run_guarded
 from disbatch.runtime.sweep import process_name
+from disbatch.runtime.unexpected import say_end
 
 DOUBT_MS = 300  # for a driver that ends for the same reason
 
@@ -37,13 +38,9 @@ def fork_engine(start: EngineStart, close_fds: tuple[int, ...]) -> int:
             signal.signal(signum, signal.SIG_IGN)
         code = run_guarded(partial(engine_process, start), process_name(start.session))
         code = code if code >= 0 else 128 - code
-    except (OSError, MemoryError, RuntimeError) as error:
-        # The top of this process, which has no way to say it but the driver's terminal.
-        words = in_words(error)
-        if not words:
-            raise
-        if _driver_stays(start.lifeline_fd):
-            leave_with_words("disBatch", f"an engine cannot work: {words}")
+    except Exception as error:
+        # the top of this process, which has no way to say it but the driver's terminal
+        code = say_end(error, "an engine cannot work") if _driver_stays(start.lifeline_fd) else EXIT_CODE
     finally:
         os._exit(code)
 

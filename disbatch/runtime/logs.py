@@ -2,9 +2,9 @@
 
 import logging
 from io import TextIOWrapper
-from types import TracebackType
 
-from disbatch.core.printable import BREAK, printable_message
+from disbatch.core.printable import printable_message
+from disbatch.runtime.unexpected import in_one_line
 from kvsstcp.ownfile import open_named, open_to_append
 
 
@@ -26,7 +26,7 @@ def open_log(path: str, level: str, name: str, *, named: bool = False) -> loggin
         False  # a log on a full disk is no reason for a traceback on the user's terminal
     )
     handler = _LogFile(path, named=named)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(_LineFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger(name)
     logger.handlers[:] = [handler]
     logger.setLevel(level)
@@ -34,15 +34,23 @@ def open_log(path: str, level: str, name: str, *, named: bool = False) -> loggin
     return logger
 
 
-class _Formatter(logging.Formatter):
-    """Begins a line at its first column for each event, and for nothing else: a name cannot forge one."""
+def quiet_libraries() -> None:
+    """What libraries report where nobody has asked for it is not printed: hashlib does, with a traceback, when one of its
+    parts cannot be loaded. For programs; in a process of somebody else that is their decision."""
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+class _LineFormatter(logging.Formatter):
+    """Begins a line at its first column for each event, and for nothing else: a name cannot forge one. An error stands on the
+    line of its event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            record.message = f"{record.getMessage()}: {in_one_line(error)}"
+            record.msg, record.args, record.exc_info = record.message, (), None
+        return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable_message(record.message)
         return super().formatMessage(record)
-
-    def formatException(
-        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-    ) -> str:
-        lines = super().formatException(ei).split("\n")
-        return "    " + printable_message(BREAK.join(lines))

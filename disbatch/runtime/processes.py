@@ -20,22 +20,22 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from disbatch.core.model import NOT_STARTED, Outcome
-from disbatch.core.status import SNIPPET_END
 from disbatch.runtime.affinity import Affinity
+from disbatch.runtime.capture import READ_BYTES, Capture, read_pipe
 from disbatch.runtime.descriptors import users_limit
 from disbatch.runtime.sender import open_signalfd
+
+if TYPE_CHECKING:
+    from resource import struct_rusage
 
 BASH = b"/bin/bash"
 MAX_ARG = 128 * 1024 - 1  # the kernel takes no longer single argument (MAX_ARG_STRLEN, with its final NUL)
 # A longer command is read by the same bash from an anonymous file that it closes before the command starts.
 _LONG_FD = 9
 _FROM_FD = b'eval "exec 9<&-; $(</dev/fd/9)"'
-READ_BYTES = (
-    65536  # one read a descriptor and turn: a task that prints without end must not hold the others up
-)
 WATCH_AFTER_S = 0.02
 # Until it becomes bash, the child of a vfork has the memory of this process, and ru_maxrss keeps that as its peak. On machines
 # with many CPUs the kernel's counts of pages are estimates: what is close to our own peak is not believed to be the task's.
@@ -45,30 +45,6 @@ MAX_LINGERING = (
 )
 # Ignored by Python, or by the engine, which leaves such decisions to the driver; a task must have them as usual.
 _RESET_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
-
-class Capture:
-    """Counts what comes out of one pipe and keeps its first and last bytes."""
-
-    __slots__ = ("count", "head", "tail")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.head = b""
-        self.tail = b""
-
-    def feed(self, chunk: bytes) -> None:
-        if len(self.head) < SNIPPET_END:
-            self.head += chunk[: SNIPPET_END - len(self.head)]
-        self.count += len(chunk)
-        self.tail = (self.tail + chunk)[-SNIPPET_END:]
-
-    def snippet(self) -> str:
-        """Up to 40 bytes whole; of more the first 40, `...` and the last min(n - 40, 40); cut first, then decoded."""
-        data = self.head
-        if self.count > SNIPPET_END:
-            data += b"..." + self.tail[-min(self.count - SNIPPET_END, SNIPPET_END) :]
-        return data.decode("utf-8", "replace")
 
 
 class _Child:
@@ -195,15 +171,23 @@ class ProcessTable:
             if now - child.start_mono < WATCH_AFTER_S * 0.9:
                 still_new.append(child)
                 continue
-            child.watched = True
             if self._affinity:
                 self._affinity.runs_long(child.slot, child.pid)
-            for which in (0, 1):
-                self._watch(child.fds[which], _Watched(child, which))
+            if not self._watch_pipes(child):
+                still_new.append(child)
         self._unwatched = still_new
         if still_new:
             self._sweep_due = True
             self._call_later(WATCH_AFTER_S, self._watch_older)
+
+    def _watch_pipes(self, child: _Child) -> bool:
+        """Return False where the kernel has no room for it now: what a pipe holds waits there, and it is tried again."""
+        with contextlib.suppress(OSError):
+            for which, fd in enumerate(child.fds):
+                if fd >= 0 and fd not in self._watched:
+                    self._watch(fd, _Watched(child, which))
+            child.watched = True
+        return child.watched
 
     def _watch(self, fd: int, watched: _Watched) -> None:
         self._epoll.register(fd, select.EPOLLIN)
@@ -217,7 +201,7 @@ class ProcessTable:
             self._drain(fd)
 
     def _drain(self, fd: int) -> None:
-        chunk = os.read(fd, READ_BYTES)
+        chunk = read_pipe(fd, READ_BYTES)
         child, which = self._watched[fd]
         if not chunk:
             self._forget(fd)
@@ -233,7 +217,9 @@ class ProcessTable:
 
     def _forget(self, fd: int) -> None:
         del self._watched[fd]
-        self._epoll.unregister(fd)
+        with contextlib.suppress(OSError):
+            # it is closed next, and so leaves the epoll in any case
+            self._epoll.unregister(fd)
 
     def reap(self) -> Ends:
         """(slot, outcome) of all that has ended.
@@ -250,12 +236,10 @@ class ProcessTable:
         # What a task reports begins with the size that this process had when it started the task.
         floor_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_MARGIN
         while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
+            ended = self._wait()
+            if ended is None:
                 break
-            if pid == 0:
-                break
+            pid, status, usage = ended
             child = self._children.pop(pid, None)
             if child is None:
                 continue  # an orphan of some task: this process is their subreaper
@@ -281,6 +265,18 @@ class ProcessTable:
             ends.append((child.slot, outcome))
         return ends
 
+    def _wait(self) -> "tuple[int, int, struct_rusage] | None":
+        """A process that has ended, if any. Raises ChildProcessError when tasks are gone and nobody can say how they ended."""
+        for last in (False, True):
+            try:
+                ended = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                if last and self._children:
+                    raise
+            else:
+                return ended if ended[0] else None
+        return None
+
     def _finish_pipes(self, child: _Child) -> None:
         """Takes what is in the pipes; closes those that nobody writes to any more, drains the others from now on."""
         open_fds = [fd for fd in child.fds if fd >= 0]
@@ -297,7 +293,7 @@ class ProcessTable:
             if events & select.POLLIN:
                 self._take_rest(child, which, fd)
             if events & select.POLLHUP:
-                if child.watched:
+                if fd in self._watched:
                     self._forget(fd)
                 os.close(fd)
             else:
@@ -310,14 +306,18 @@ class ProcessTable:
         capture = child.captures[which]
         if capture is None:
             capture = child.captures[which] = Capture()
-        while left > 0 and (chunk := os.read(fd, min(left, READ_BYTES))):
+        while left > 0 and (chunk := read_pipe(fd, min(left, READ_BYTES))):
             capture.feed(chunk)
             left -= len(chunk)
 
     def _linger(self, child: _Child, which: int, fd: int) -> None:
         """A process that the task left in the background holds the pipe: read on, or it would die of SIGPIPE."""
-        if not child.watched:
-            self._watch(fd, _Watched(child, which))
+        if fd not in self._watched:
+            try:
+                self._watch(fd, _Watched(child, which))
+            except OSError:
+                os.close(fd)
+                return
         self._lingering[fd] = None
         if len(self._lingering) > MAX_LINGERING:
             oldest = next(iter(self._lingering))
@@ -342,12 +342,13 @@ class ProcessTable:
 
     def forget(self) -> None:
         """Everything was killed and reaped: what is left of it here are descriptors."""
-        for fd in [*self._watched]:
+        watched = [*self._watched]
+        for fd in watched:
             self._forget(fd)
             os.close(fd)
         for child in self._children.values():
-            if not child.watched:
-                for fd in child.fds:
+            for fd in child.fds:
+                if fd >= 0 and fd not in watched:
                     os.close(fd)
         self._children.clear()
         self._lingering.clear()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from disbatch.contexts.retirement import driver_node
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import ContextOpened, Ending
-from disbatch.core.errors import MachineError
+from disbatch.core.errors import DisBatchError, MachineError
 from disbatch.core.failures import FailureGroup
 from disbatch.core.model import NodeSpec
 from disbatch.core.phases import EngineConfig
@@ -46,6 +46,7 @@ from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import FeedSettings, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
 from disbatch.runtime.sweep import RUN_BYTES
+from disbatch.runtime.unexpected import in_words, watch_destructors
 from kvsstcp.errors import KvsError
 
 
@@ -121,6 +122,11 @@ def run(
         return _run_staged(stage, view)
     except KvsError as error:
         raise MachineError(f"the KVS of the run does not work: {error}") from error
+    except DisBatchError:
+        raise
+    except Exception as error:
+        words = f"this run cannot go on: {in_words(error)}; -r {files.status} resumes it"
+        raise MachineError(words) from error
 
 
 def _facts(settings: RunSettings, files: RunFiles, did: str) -> RunFacts:
@@ -148,9 +154,12 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     joined = entry_lines(heirs.first_rank, heirs.contexts) if heirs else ()
     words = last_words(stage.facts, settings.context, (stage.list_line, *joined))
     kvs, pem = stage.server.open(files, log, words)
-    # there may be no engine on this host; others read the info file
-    with contextlib.suppress(BrokenPipeError):
+    try:
         os.write(lifeline, pem + LIFELINE_MARK)
+    except OSError:
+        # there may be no engine on this host, others read the info file; one that is here ends with the pipe
+        os.close(lifeline)
+        lifeline = -1
     core = DriverCore(_driver_config(stage), resume.judge if resume else None)
     feed = None
     if isinstance(stage.source, KvsSource):
@@ -181,9 +190,12 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
             view.say(how, "note")
         else:
             own = ContextOpened(settings.context.label, settings.context.task_limit)
-        ending = asyncio.run(shell.run(stage.status_fd, own, engines, _orders(stage), feed))
+        with asyncio.Runner() as runner:
+            runner.get_loop()
+            ending = runner.run(shell.run(stage.status_fd, own, engines, _orders(stage), feed))
     finally:
-        os.close(lifeline)
+        if lifeline >= 0:
+            os.close(lifeline)
         if resume:
             resume.close()
         if not core.abandoned:  # whoever resumes has to know of an engine that did not end
@@ -215,6 +227,7 @@ def _begin_log(stage: _Stage) -> logging.Logger:
         log = open_log(files.log, settings.loglevel, "driver", named=settings.logfile is not None)
     except OSError as error:
         raise MachineError(f"cannot write the log {files.log}: {error.strerror}") from None
+    watch_destructors(log)
     log.info(first_words(files.job_id, settings.task_name, files.status))
     stage.said.write_to(log)
     return log

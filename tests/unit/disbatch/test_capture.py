@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disbatch.runtime.processes import Capture
+from disbatch.runtime.capture import Capture
 
 
 def snippet(data: bytes) -> str:

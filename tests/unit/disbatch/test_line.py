@@ -42,3 +42,35 @@ def test_a_host_that_refuses_is_asked_once_more_only_where_the_launcher_lives(
     with pytest.raises(MachineError, match="its host refuses the connection"):
         asyncio.run(engine.connect())
     assert (len(asked) == 1) is launcher_gone
+
+
+def test_a_first_connection_that_breaks_is_tried_again(
+    refusing: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Client:
+        peer_address = refusing
+
+    answers: list[Client | None] = [None, None, Client()]
+
+    async def connect(*_args: object, **_more: object) -> Client:
+        answer = answers.pop(0)
+        if answer is None:
+            raise ConnectionFailed("the connection ended")
+        return answer
+
+    monkeypatch.setattr(line.AsyncClient, "connect", connect)
+    engine = DriverLine((refusing,), None, None, 300.0, logging.getLogger("test"))
+    asyncio.run(engine.connect())
+    assert answers == []
+
+
+def test_where_the_first_connection_fails_again_and_again_that_is_told(
+    refusing: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(*_args: object, **_more: object) -> NoReturn:
+        raise ConnectionFailed("nobody listens")
+
+    monkeypatch.setattr(line.AsyncClient, "connect", connect)
+    engine = DriverLine((refusing,), None, None, 300.0, logging.getLogger("test"))
+    with pytest.raises(ConnectionFailed, match="nobody listens"):
+        asyncio.run(engine.connect())

@@ -54,9 +54,8 @@ def test_a_name_forges_no_line_of_a_log(tmp_path: Path) -> None:
             handler.close()
     text = path.read_text()
     assert_plain(text)
-    assert (
-        f"context {SHOWN} joins\n    with another line\n" in text and "\n    ValueError: a\n    2026" in text
-    )
+    assert f"context {SHOWN} joins\n    with another line\n" in text
+    assert "a defect: ValueError: a 2026-11-28 INFO forged" in text
     first = [line for line in text.splitlines() if not line.startswith("    ")]
     assert len(first) == 2 and first[0].split()[2] == "INFO" and first[1].split()[2] == "ERROR"
 
