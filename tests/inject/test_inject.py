@@ -1,32 +1,16 @@
 """Each call of a run fails once: a sample of them, and those that have been found to break a run."""
 
-import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.inject.bed import Bed, Outcome, run_case
+from tests.inject.bed import Bed
 from tests.inject.calls import Case, sample, unknown
+from tests.inject.checking import broken, why_not
 from tests.inject.gate import TARGETS
 
 SIZE = 200
 PARTS = 8
-SIDE_BY_SIDE = 2  # runs mostly wait: for strace, for a process to begin
-
-
-def why_not() -> str:
-    """Return why nothing can be traced here, or nothing."""
-    if shutil.which("strace") is None:
-        return "strace is not installed"
-    waits = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(waits, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        attach = ["timeout", "2", "strace", "-o", "/dev/null", "-p", str(process.pid)]
-        said = subprocess.run(attach, capture_output=True, text=True).stderr
-        process.kill()
-    return "" if "attached" in said else f"strace may not attach to a process here: {said.strip()}"
 
 
 REASON = why_not()
@@ -75,21 +59,9 @@ def test_the_table_knows_every_call_that_is_made(counts: dict[str, dict[str, int
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_sample(part: int, counts: dict[str, dict[str, int]], tmp_path: Path) -> None:
-    run_all(sample(counts, SIZE)[part::PARTS], tmp_path)
+    assert not broken(sample(counts, SIZE)[part::PARTS], tmp_path, Bed)
 
 
 @pytest.mark.parametrize("part", range(2))
 def test_what_was_found(part: int, tmp_path: Path) -> None:
-    run_all(FOUND[part::2], tmp_path)
-
-
-def run_all(cases: list[Case], folder: Path) -> None:
-    def one(number: int) -> Outcome:
-        return run_case(Bed(folder / str(number)), cases[number])
-
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        outcomes = list(pool.map(one, range(len(cases))))
-    broken = [
-        f"{case}: {o.why}\n{o.said}" for case, o in zip(cases, outcomes, strict=True) if o.ended == "failed"
-    ]
-    assert not broken, "\n".join(broken)
+    assert not broken(FOUND[part::2], tmp_path, Bed)
