@@ -44,6 +44,7 @@ from disbatch.core.driver_events import (
 )
 from disbatch.core.fleet import GONE
 from disbatch.core.joining import Answer, StopKind
+from disbatch.core.losses import SIGNAL_DOUBT_S
 from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
 from disbatch.core.snapshot import RunSnapshot
@@ -77,7 +78,6 @@ from kvsstcp.values import Value
 
 ENDINGS = {int(signal.SIGHUP): Ending.SIGHUP, int(signal.SIGINT): Ending.SIGINT}
 NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
-SIGNAL_DOUBT_S = 0.2  # schedulers signal everything of a job within 20 ms
 BYE_S = 1.0  # for the last word of an engine that has ended
 CLOSE_S = 10.0  # for the last lines, once everything else is over
 
