@@ -165,6 +165,8 @@ class Losses:
 
     def settle(self, now: Instant, stop: StopMode) -> None:
         """After each event: what became of engines that SIGTERM has ended."""
+        if self._last_tick is None:
+            self._last_tick = now.mono_s  # a driver can be stopped before its clock has ticked once
         for each in [e for e in self._terminated if stop or e[1].stop or now.mono_s >= e[0]]:
             self._terminated.remove(each)
             _, engine, why = each
