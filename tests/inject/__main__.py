@@ -3,6 +3,7 @@
 import argparse
 import collections
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -22,6 +23,7 @@ def main() -> int:
     if options.table:
         print(table(_results(options.out)))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="run-") as name:
         if options.ssh:
@@ -130,8 +132,13 @@ def _run_all(cases: list[Case], options: argparse.Namespace, make_bed: Callable[
                 print(f"{sum(ended.values())} of {len(cases)}: {dict(ended)}", flush=True)
 
     with ThreadPoolExecutor(options.j) as pool:
-        for future in as_completed([pool.submit(one, number, case) for number, case in enumerate(cases)]):
-            future.result()
+        try:
+            for future in as_completed([pool.submit(one, number, case) for number, case in enumerate(cases)]):
+                future.result()
+        except BaseException:
+            # interrupted, or told to end: what has run is in the file
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     print(f"{sum(ended.values())} of {len(cases)}: {dict(ended)}")
     return 1 if ended["failed"] else 0
 
