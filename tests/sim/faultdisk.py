@@ -3,6 +3,7 @@ death, and read again by the program's own reader."""
 
 import os
 import random
+import tempfile
 from collections import Counter
 
 from faultworld import Broken, World
@@ -12,6 +13,8 @@ from disbatch.core.resume import Place
 from disbatch.core.status import StatusRecord, format_record, parse_record
 from disbatch.runtime.charges import count_charges
 from disbatch.runtime.resume import ResumeFiles
+
+_IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 class StatusFile:
@@ -82,18 +85,15 @@ class StatusFile:
 
 
 def _reader(earlier: bytes, own: bytes | None) -> ResumeFiles:
-    """Reads files that have no name."""
-    texts = [earlier] if own is None else [earlier, own]
-    files = [os.memfd_create("status") for _ in texts]
-    try:
-        for file, text in zip(files, texts, strict=True):
-            os.write(file, text)
-        paths = [f"/proc/self/fd/{file}" for file in files]
-        last = None if own is None else paths[-1]
+    """Reads files whose names are gone as soon as they are open."""
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
+        paths = [os.path.join(folder, name) for name in ("earlier", "own")]
+        texts = [earlier] if own is None else [earlier, own]
+        for path, text in zip(paths, texts, strict=False):
+            with open(path, "wb") as file:
+                file.write(text)
+        last = None if own is None else paths[1]
         return ResumeFiles((paths[0],), retry_failed=False, by_id_only=False, own=last)
-    finally:
-        for file in files:
-            os.close(file)
 
 
 def _task_rows(text: bytes) -> list[StatusRecord]:
