@@ -37,7 +37,8 @@ class Suspects:
             # where nothing else is to be done, an engine that stands idle may as well take one
             if not waiting or (running >= most and self._ledger.ready):
                 break
-            entry = self._for(engine, takers)
+            # the limit of its context may have been reached by the one before
+            entry = self._for(engine, takers) if engine.context.left > 0 else None
             if entry is not None:
                 running += 1
                 self._reserve(engine)

@@ -63,6 +63,7 @@ FOUND = {
     331: "reports that waited for the list were kept once more on each new connection",
     415: "a list was read on, and its copied rows waited for a full disk without bound",
     7352: "an engine that claimed too late, and died, was waited for without end",
+    100145: "the limit of a context did not hold for tasks that run alone",
 }
 
 

@@ -2,7 +2,8 @@
 
 from disbatch_builders import Driver, task
 
-from disbatch.core.driver_events import LaunchAgain
+from disbatch.core.driver_events import JoinCame, LaunchAgain, Tick
+from disbatch.core.joining import Join
 from disbatch.core.losses import LossPolicy
 from disbatch.core.model import LOST
 
@@ -114,3 +115,17 @@ def test_with_a_limit_of_one_there_is_nothing_to_find_out() -> None:
     d.lists(task(0), task(1), task(2))
     d.exits(0)
     assert lost(d) == [0, 1] and not d.core.ledger.suspects
+
+
+def test_the_limit_of_a_context_holds_for_tasks_that_run_alone() -> None:
+    """Two engines stand idle in a context that may run one task more."""
+    d = driver(limit=2)
+    d.engine(0, 2)
+    d.lists(task(0), task(1))
+    nodes = (("here", 1, False), ("there", 1, False))
+    d.happens(JoinCame(Join("c1", "NIGHT", True, 1, nodes, "host, process 7")))
+    d.hello(1, 1, demand=1)
+    d.hello(2, 1, demand=1)
+    d.exits(0)
+    d.happens(Tick())
+    assert sorted(held(d, 1) + held(d, 2)) == [0]
