@@ -28,6 +28,8 @@ PIECE_BYTES = 256
 END_WAIT_S = 5.0
 # for one that does
 MOMENT_S = 0.1
+# between two tries to write where no thread can be started
+LOOK_S = 0.05
 ERASE_LINE = b"\r\x1b[2K"
 HIDE_CURSOR = b"\x1b[?25l"
 SHOW_CURSOR = b"\x1b[?25h"
@@ -102,31 +104,37 @@ class OutputStream:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is written; return False where that was not possible in time."""
-        if not self._threaded and self._lines:
-            self._write_without_waiting()
-            if self._lines:
-                self.use_thread()
         until = time.monotonic() + timeout_s
-        with self._changed:
-            while self._lines or self._dirty or self._busy or self._dropped:
-                if self.failure or not self._changed.wait(until - time.monotonic()):
-                    return False
-        return not self.failure
-
-    def _wake(self) -> None:
         if not self._threaded:
             self._write_without_waiting()
-            return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="output", daemon=True)
-            try:
-                with _signals_blocked():
-                    self._thread.start()
-            except RuntimeError as error:
-                self._fail(str(error))
-                return
+            self._threaded = bool(self._lines)
+        while self._pending() and time.monotonic() < until:
+            if self._thread is None:
+                self._wake()
+            with self._changed:
+                left_s = until - time.monotonic()
+                self._changed.wait_for(self._settled, left_s if self._thread else min(left_s, LOOK_S))
+        return not (self.failure or self._pending())
+
+    def _pending(self) -> bool:
         with self._changed:
-            self._changed.notify_all()
+            return not self._settled()
+
+    def _settled(self) -> bool:
+        return bool(self.failure) or not (self._lines or self._dirty or self._busy or self._dropped)
+
+    def _wake(self) -> None:
+        if self._threaded and self._thread is None:
+            thread = threading.Thread(target=self._run, name="output", daemon=True)
+            # where no thread is to be had, the next text tries again
+            with contextlib.suppress(RuntimeError), _signals_blocked():
+                thread.start()
+                self._thread = thread
+        if self._thread is None:
+            self._write_without_waiting()
+        else:
+            with self._changed:
+                self._changed.notify_all()
 
     def _run(self) -> None:
         while not self.failure:
@@ -159,6 +167,9 @@ class OutputStream:
         return b"".join(parts)
 
     def _write_without_waiting(self) -> None:
+        if data := self._take():
+            self._lines.append(data)
+            self._waiting_bytes = len(data)
         try:
             while self._lines and _takes_more(self.fd):
                 line = self._lines.popleft()

@@ -143,7 +143,7 @@ def test_a_driver_that_took_over_notices_as_well(bench: Bench) -> None:
     second = bench.start(*command)
     second.until(lambda: "going on with the run" in second.err(), "another driver has begun")
     wait_until(
-        lambda: "engine" in bench.read("run_driver.txt").rpartition("begins")[2],
+        lambda: "has signed in" in bench.read("run_driver.txt").rpartition("begins")[2],
         "its engine is back",
         logs=second.logs,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from disbatch_runs import ROOT, Bench, Run, processes_of, wait_until
 
-from disbatch.runtime.remote import BOOTSTRAP as ENGINE
+from disbatch.importpath import arguments, bootstrap
 
 STRANGER = 54_321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
@@ -54,8 +54,8 @@ def test_the_script_of_a_finished_run_brings_no_machine_to_a_strangers_run(stick
     theirs = sticky.start("-S", "-p", "theirs", "Theirs")
     theirs.until_exists("theirs_kvsinfo.txt")
     plant(sticky, sticky.read("theirs_kvsinfo.txt"))
-    for arguments in (("-s", "localhost:1"), ("--status",), ("--stop-engine", "0")):
-        told = sticky.run(*arguments, program=["./run_dbUtil.sh"])
+    for words in (("-s", "localhost:1"), ("--status",), ("--stop-engine", "0")):
+        told = sticky.run(*words, program=["./run_dbUtil.sh"])
         assert told.code == 3 and f"belongs to user id {STRANGER}" in told.err, told.err
         assert "run_kvsinfo.txt" in told.err and told.err.count("\n") == 1
     assert not (sticky.path / "stolen").exists()
@@ -190,7 +190,7 @@ def test_an_engine_on_another_host_believes_no_stranger(sticky: Bench) -> None:
         "folder": str(sticky.path), "grace_s": 1.0, "loglevel": "INFO",
     }  # fmt: skip
     order = json.dumps({"facts": facts})
-    told = sticky.run("-c", ENGINE, str(ROOT), order, program=[sys.executable])
+    told = sticky.run(*arguments(str(ROOT)), order, program=[*bootstrap("engine")])
     assert told.code == 3 and "does not see the files" in told.err and f"user id {STRANGER}" in told.err
 
 

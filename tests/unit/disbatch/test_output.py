@@ -1,6 +1,7 @@
 """What is printed: never raising, never waiting, whole sentences, and a status line that does not disturb them."""
 
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -139,3 +140,29 @@ def test_last_words_wait_for_nobody_for_long(pipe: tuple[int, int]) -> None:
     fill(pipe[1])
     print_last(pipe[1], ["never"], 0.05)
     print_last(CLOSED_FD, ["no such descriptor"], 0.05)
+
+
+def test_where_no_thread_is_to_be_had_it_writes_what_the_pipe_takes(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    told: list[str] = []
+    stream = OutputStream(pipe[1])
+    stream.use_thread(told.append)
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", no_thread)
+        stream.draw("1/9")
+        stream.say("one")
+        assert stream.flush(PATIENCE_S)
+        shown = os.read(pipe[0], 100)
+        assert shown.startswith(HIDE_CURSOR + b"1/9") and shown.endswith(b"one\n1/9")
+        taken = fill(pipe[1])
+        stream.say("two")
+        assert not stream.flush(0.1)
+    stream.say("three")
+    os.read(pipe[0], taken)
+    assert stream.flush(PATIENCE_S) and told == []
+    shown = read_all(*pipe)
+    assert shown.index(b"two\n") < shown.index(b"three\n")
