@@ -1,9 +1,11 @@
 """Where every program of disBatch begins: the import path first, then signals, then the program itself.
 
-What goes wrong outside of anything that a program handles itself ends here, in one line. Nothing is imported at the top:
+What goes wrong outside of anything that a program handles itself ends here, in one line. Only what the interpreter has loaded
+itself is imported at the top:
 the import path has to be right before.
 """
 
+import os
 import sys
 
 from disbatch import importpath
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 OLDEST = (3, 11)
+# the exit code of a program that cannot begin, as `runtime.fatal` has it
+UNLOADED = 3
 
 
 def disbatch() -> "NoReturn":
@@ -62,9 +66,11 @@ def _run(name: str, program: "Callable[[], int]") -> "NoReturn":
     if sys.version_info < OLDEST:
         found = sys.version.split()[0]
         sys.exit("disBatch needs Python %d.%d or newer, but %s is %s" % (*OLDEST, sys.executable, found))
-    from disbatch.runtime.fatal import in_words, leave_with_words
-    from disbatch.runtime.process_setup import begin_process
-
+    try:
+        from disbatch.runtime.fatal import in_words, leave_with_words
+        from disbatch.runtime.process_setup import begin_process
+    except Exception as error:
+        _leave_unloaded(name, error)
     try:
         begin_process()
         code = program()
@@ -75,6 +81,16 @@ def _run(name: str, program: "Callable[[], int]") -> "NoReturn":
             raise
         leave_with_words(name, words)
     sys.exit(code)
+
+
+def _leave_unloaded(name: str, error: Exception) -> "NoReturn":
+    """Not even the words for errors can be loaded: end the process with those of the error itself."""
+    what = " ".join(str(error).split())
+    text = f"{name}: error: this installation of disBatch cannot be loaded: {what}; {sys.executable}\n"
+    try:
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(UNLOADED)
 
 
 def _disbatch() -> "NoReturn":
