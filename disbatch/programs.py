@@ -1,8 +1,7 @@
 """Where every program of disBatch begins: the import path first, then signals, then the program itself.
 
 What goes wrong outside of anything that a program handles itself ends here, in one line. Only what the interpreter has loaded
-itself is imported at the top:
-the import path has to be right before.
+itself is imported at the top: the import path has to be right before.
 """
 
 import os
