@@ -328,7 +328,7 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
         "--ssh-node",
         action="append",
         metavar="HOST:COUNT",
-        help="run on so many cores of this host (may be repeated, or a list with commas; or DISBATCH_SSH_NODELIST)",
+        help="run on so many cores of this host, also ssh://USER@HOST:PORT:COUNT and [ADDRESS]:COUNT (may be repeated, or a list with commas; or DISBATCH_SSH_NODELIST)",
     )
     context(
         "-t",

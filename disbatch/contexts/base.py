@@ -44,6 +44,7 @@ class Wishes:
     """What the options of a context say about its use. `cores_per_task` and `tasks_per_node` are None when not given."""
 
     hosts: tuple[str, ...] = ()  # -s, as given
+    own: frozenset[str] = frozenset()  # names among the hosts that are this machine
     cores_per_task: "Fraction | None" = None
     tasks_per_node: int | None = None
     fill: bool = False
@@ -63,6 +64,9 @@ class Scheduler(ABC):
     """One kind of machines. Pure: environment mapping and wishes in, values out."""
 
     name: ClassVar[str]
+    logs_in: ClassVar[bool] = (
+        False  # its launcher begins a login on the node, which prints `launchwords.REACHED`
+    )
     task_drops: ClassVar[tuple[str, ...]] = ()  # beginnings of the names that tasks must not inherit
 
     @abstractmethod
@@ -92,6 +96,10 @@ class Scheduler(ABC):
         What it is told stands in `contexts.retirement`.
         """
         return ""
+
+    def host_names(self, environ: Mapping[str, str], wishes: Wishes) -> tuple[str, ...]:
+        """Names of hosts that may be this machine, whoever asks has to find out: see `Wishes.own`. Raises UsageError."""
+        return ()
 
     def is_local(self, node: str) -> bool:
         """Whether the engine of this node is started directly, without a launcher."""

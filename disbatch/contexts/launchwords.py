@@ -5,6 +5,9 @@ import re
 from disbatch.core.printable import printable
 
 SEPARATOR = " | "
+SSH_FAILED = 255
+SIGNALS = range(-64, 0)
+REACHED = "disBatch: the login has come to its command"
 SHOWN_CHARS = 600  # an engine that reaches nobody lists every address that it tried
 
 # Said about good launches too.
@@ -13,6 +16,7 @@ _NOISE = re.compile(
     r"|srun: (Job step|Step|job [0-9]+) .*(creat|queued|allocated|retrying)"
     r"|srun: (Force )?Terminat|srun: Job step aborted|srun: launch/slurm: _step_signal"
     r"|Warning: Permanently added|Pseudo-terminal will not|Connection to .* closed|Shared connection to"
+    r"|disBatch: the login has come to its command"
     r"|Killed by signal|\*\* |@{5,}|Last login|Authorized uses only",
     re.IGNORECASE,
 )
@@ -24,6 +28,16 @@ _WEAK = re.compile(
     r"|srun: error: Application launch failed",
     re.IGNORECASE,
 )
+
+
+def not_begun(code: int | None) -> str:
+    """What may be the matter where a login has not come to its command (REACHED): it has ended with this exit code, or,
+    with None, hangs. Empty: nothing is known."""
+    if code is None:
+        return "the host or the way to it hangs, or a start file of the login shell there (~/.bashrc) waits for input"
+    if code in (SSH_FAILED, *SIGNALS):
+        return ""
+    return "a start file of the login shell there (~/.bashrc) has ended or replaced the shell before it ran the engine"
 
 
 def why(said: str, most: int = 1) -> str:

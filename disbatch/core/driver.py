@@ -251,7 +251,7 @@ class DriverCore:
         if self._stop and not (
             self.over or self._recorder.pending or self.sessions.losses.hold_up(now, self._stop)
         ):
-            self.abandoned = bool(self.fleet.living())
+            self.abandoned = any(engine.sid for engine in self.fleet.living())
             self.over = True
             assert self.ending is not None
             if self.ending is Ending.DRAINED and not self.left:

@@ -37,6 +37,7 @@ WORKED_S = 600.0  # an engine that lived so long, or has done a task, was no fai
 ALONE_AFTER = 2  # lost attempts after which a task runs alone: innocent neighbours are not given up with the one to blame
 
 SIGNAL_DOUBT_S = 0.2  # schedulers signal everything of a job within 20 ms
+COMING_S = 2.0  # from the start of a launcher on: an engine that comes at all has mostly come by then
 SWEEP_AGAIN_S = 1.0  # between attempts to kill what is left of an engine on our own machine
 ABORT_S = 5.0  # an engine that is told to end at once and says nothing for so long will not, or cannot
 
@@ -91,7 +92,7 @@ class Losses:
         once, only for one that is heard of."""
         if any(engine.sweeping for engine in self._lingering.values()):
             return True
-        living = self._books.fleet.living()
+        living = [engine for engine in self._books.fleet.living() if _waited_for(now, engine, stop)]
         if stop != "abort":
             return bool(living)
         since = self._aborted_at = self._aborted_at or now.mono_s
@@ -345,6 +346,14 @@ class Losses:
         self._books.recorder.rows.append(task_record(entry.task, engine.node, outcome))
         self._books.failures.add(task_id, LOST, text)
         self._run.task_failed()
+
+
+def _waited_for(now: Instant, engine: Engine, stop: StopMode) -> bool:
+    """Whether the end of a run waits for an engine. One that is still on its way from another machine holds nothing; only
+    when nothing is in a hurry is it given a moment, so that a host that cannot be used is told also in a short run."""
+    if engine.sid or engine.beside:
+        return True
+    return stop == "finish" and now.mono_s - engine.launched_at < COMING_S
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

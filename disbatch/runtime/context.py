@@ -261,7 +261,7 @@ class Context:
 
     def _exited(self, rank: int, why: str) -> None:
         node = self._names.pop(rank)
-        if rank not in self._signed_in:
+        if why and rank not in self._signed_in:
             self._say(f"no engine could be started on {node}: {why}", "error")
         code = self._launches.codes.get(rank, NOT_LAUNCHED)
         # away from the driver, its word that an engine has signed in may have been lost with it

@@ -6,7 +6,7 @@ The driver has them for its own context, and each process that adds machines to 
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from disbatch.contexts import slurm
 from disbatch.contexts.base import Allocation, Scheduler, Wishes
@@ -15,6 +15,7 @@ from disbatch.contexts.ssh import Ssh
 from disbatch.contexts.table import choose
 from disbatch.core.errors import UsageError
 from disbatch.core.printable import is_plain, printable
+from disbatch.runtime.ownhost import is_this_machine
 
 CALL_S = 30.0  # a controller that is busy answers late; one that is gone, never
 NO_NODES = Allocation((), ())
@@ -39,6 +40,7 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
     check_drain(options.drain_before, environ)
     wishes = Wishes(
         tuple(options.ssh_node or ()),
+        frozenset(),
         options.cpus_per_task,
         options.tasks_per_node,
         options.fill,
@@ -51,6 +53,8 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
         raise UsageError(
             f"nothing to run on: say how many cores may be used, for example -s localhost:{count}"
         )
+    own = frozenset(filter(is_this_machine, scheduler.host_names(environ, wishes)))
+    wishes = replace(wishes, own=own)
     answers = {name: ask(argv) for name, argv in scheduler.questions(environ, wishes).items()}
     allocation = scheduler.allocate(environ, wishes, answers)
     label = options.label or scheduler.label(environ)

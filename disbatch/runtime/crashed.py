@@ -22,6 +22,7 @@ from disbatch.core.lease import heartbeat_s, margin_s
 from disbatch.core.model import NodeSpec
 from disbatch.runtime.contextsettings import ContextSettings
 from disbatch.runtime.facts import RunFacts
+from disbatch.runtime.folder import working_folder
 from disbatch.runtime.remote import program_root
 from disbatch.runtime.sweep import is_run_session, sweep, sweep_argv
 from kvsstcp.errors import KvsError
@@ -139,7 +140,7 @@ class Crashed:
             if how != context.scheduler.name:
                 return False
             argv = context.scheduler.launch_argv(
-                NodeSpec(name, 1, 1, 1), os.getcwd(), sweep_argv(self.did, program_root())
+                NodeSpec(name, 1, 1, 1), working_folder(), sweep_argv(self.did, program_root())
             )
             environ = context.scheduler.launch_environ(os.environ, context.launcher_environ)
             nothing = subprocess.DEVNULL
@@ -210,7 +211,7 @@ def _check_words(path: str, did: str, nodes: list[tuple[str, str]]) -> None:
 
 
 def _folder_line() -> str:
-    return f"folder {json.dumps(os.getcwd())}"  # any name fits into a line
+    return f"folder {json.dumps(working_folder())}"  # any name fits into a line
 
 
 def _started(pid: int) -> str:

@@ -304,7 +304,10 @@ class DriverShell:
             self._happened()
 
     def _exited(self, rank: int, why: str) -> None:
-        """An engine that ended with 0 has said good-bye: by way of a server elsewhere that may come later than its end."""
+        """An engine that ended with 0 has said good-bye: by way of a server elsewhere that may come later than its end. One
+        that was not waited for (no `why`) is nobody's loss."""
+        if not why:
+            return
         self._read_inbox()
         left = self._launches.codes.get(rank) == 0 and self._core.fleet.engines[rank].state not in GONE
         if left and not self._core.over:

@@ -42,6 +42,7 @@ from disbatch.runtime.alive import is_stopped
 from disbatch.runtime.bus import down_key, from_value, to_value, up_key
 from disbatch.runtime.descriptors import raise_limit_of_engine
 from disbatch.runtime.enginestart import LIFELINE_MARK, EngineStart, TaskEnvironment
+from disbatch.runtime.folder import enter_again
 from disbatch.runtime.guard import kill_descendants, tell_deadline
 from disbatch.runtime.line import DriverLine
 from disbatch.runtime.logs import open_log
@@ -209,6 +210,7 @@ class EngineShell:
         for effect in effects:
             if isinstance(effect, Spawn):
                 job = effect.job
+                enter_again(self._start.facts.folder)
                 self._spawner.start(effect.slot, job)
                 if effect.slot == NO_SLOT:
                     self._log.info(

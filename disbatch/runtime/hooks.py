@@ -19,6 +19,7 @@ from disbatch.core.failures import last_line
 from disbatch.core.hookfacts import Facts, Hooked, Origin, facts
 from disbatch.core.notable import BarrierMet, Batch, FirstFailure, Notable, RunEnd
 from disbatch.runtime.descriptors import with_users_limit
+from disbatch.runtime.folder import as_seen, working_folder
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.processes import BASH
 from disbatch.runtime.spawner import TEMPORARY
@@ -52,8 +53,10 @@ class Hooks:
 
     def begin(self, run: Watched) -> None:
         self._run = run
-        status = os.path.abspath(run.files.status)
-        self._origin = Origin(run.files.job_id, self._task_name, socket.gethostname(), os.getcwd(), status)
+        status = as_seen(run.files.status)
+        self._origin = Origin(
+            run.files.job_id, self._task_name, socket.gethostname(), working_folder(), status
+        )
 
     def written(self, batch: Batch) -> None:
         pass

@@ -54,5 +54,6 @@ def launch_orders(
         if not scheduler.is_local(node.name):
             argv = scheduler.launch_argv(node, facts.folder, argv)
         session = session_id(facts.did, str(order["sid"]))
-        orders.append(LaunchOrder(rank, name, node.slots, label, argv, environ, session))
+        logs_in = scheduler.logs_in and not scheduler.is_local(node.name)
+        orders.append(LaunchOrder(rank, name, node.slots, label, argv, environ, session, logs_in))
     return orders

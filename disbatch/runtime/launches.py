@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from disbatch.contexts import launchwords
+from disbatch.contexts.base import some
 from disbatch.runtime.descriptors import users_limit
 from disbatch.runtime.guard import LEASE_OVER
 from disbatch.runtime.spawner import TEMPORARY
@@ -21,11 +22,15 @@ AT_ONCE = (
     32  # launchers that have not brought their engine in yet; more would overload the host that starts them
 )
 SIGN_IN_S = 60.0  # an engine that has not signed in by then never will
+LATE_S = 10.0  # an engine that has not signed in by then is named: people may know what the matter is with its host
+DISMISS_S = 1.0  # for a launcher whose engine is not wanted any more to end by itself
 SAID_BYTES = 4000  # of what a launcher prints, the end is kept
 SHOWN_LINES = 3  # of that, where no engine has come up; an engine that is lost later has one line
 END_S = 5.0  # for engines to go when all is over
 AGAIN_S = 1.0  # until a launcher is started for which no descriptor or process was to be had
+TOGETHER_S = 1.0  # nodes whose launchers have begun within this time are named together
 GIVE_UP_S = 60.0  # what has failed for so long for want of these has failed
+_REACHED = launchwords.REACHED.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class LaunchOrder:
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     session: str  # what a sweep finds the engine and its tasks by
+    logs_in: bool = False  # it begins a login, which says `launchwords.REACHED` when it comes to the command
 
 
 class _Process:
@@ -59,12 +65,17 @@ class _Process:
         self.rank = rank
         self.node = node
         self.pid = pid
+        self.program = ""
+        self.started_s = 0.0
+        self.begun = True  # what it is to run there, as far as is known
         self.stdin = stdin
         self.output = output
         self.said = b""
         self.signed_in = stdin < 0
-        self.late: asyncio.TimerHandle | None = None
+        self.timers: list[asyncio.TimerHandle] = []
+        self.late = False
         self.too_late = False
+        self.dismissed = False
 
 
 class _Pipes:
@@ -89,12 +100,13 @@ class _Pipes:
 
 
 class Launches:
-    """`exited(rank, why)` is called for each process that is gone. `short(text)` is told when nothing can be started for
-    want of descriptors or processes: once, until something was."""
+    """`exited(rank, why)` is called for each process that is gone; `why` is empty where `finish` has ended it before its
+    engine had come. `tell(text)` is told when nothing can be started for want of descriptors or processes: once, until
+    something was; and which nodes are waited for."""
 
-    def __init__(self, exited: Callable[[int, str], None], short: Callable[[str], None]) -> None:
+    def __init__(self, exited: Callable[[int, str], None], tell: Callable[[str], None]) -> None:
         self._exited = exited
-        self._tell_short = short
+        self._tell = tell
         self._short_since: float | None = None
         self._again: asyncio.TimerHandle | None = None
         self.codes: dict[int, int] = {}  # exit codes of processes that have ended, by rank
@@ -121,20 +133,26 @@ class Launches:
             self._start_more()
 
     async def finish(self) -> None:
-        """Waits until all are gone; what does not go is killed, and engines kill what they left."""
+        """Waits until all are gone; what does not go is killed, and engines kill what they left. Launchers whose engine has
+        not come are ended at once: an engine that begins nevertheless finds its lifeline closed."""
         self._waiting.clear()
         if self._again is not None:
             self._again.cancel()
         for process in self._processes.values():
             self._close_stdin(process)
-        if not self._processes:
-            return
-        self._all_gone.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_gone.wait(), END_S)
+            if not process.signed_in:
+                process.dismissed = True
+                _kill(process, signal.SIGTERM)
+        all_dismissed = all(process.dismissed for process in self._processes.values())
+        await self._until_all_gone(DISMISS_S if all_dismissed else END_S)
         for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+            _kill(process, signal.SIGKILL)
+
+    async def _until_all_gone(self, seconds: float) -> None:
+        if self._processes:
+            self._all_gone.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), seconds)
 
     def _start_more(self) -> None:
         while self._waiting and self._starting < AT_ONCE and self._again is None:
@@ -155,9 +173,7 @@ class Launches:
         now = self._loop.time()
         if self._short_since is None:
             self._short_since = now
-            self._tell_short(
-                f"engines cannot be started now: {why}; this is tried again for {GIVE_UP_S:.0f} s"
-            )
+            self._tell(f"engines cannot be started now: {why}; this is tried again for {GIVE_UP_S:.0f} s")
         if now - self._short_since > GIVE_UP_S:
             return False
         self._again = self._loop.call_later(AGAIN_S, self._start_again)
@@ -190,7 +206,13 @@ class Launches:
         finally:
             pipes.close_its()
         process = _Process(order.rank, order.node, pid, pipes.stdin_w, pipes.output)
-        process.late = self._loop.call_later(SIGN_IN_S, self._too_late, process)
+        process.program = os.path.basename(order.argv[0])
+        process.begun = not order.logs_in
+        process.started_s = self._loop.time()
+        process.timers = [
+            self._loop.call_later(LATE_S, self._tell_late, process),
+            self._loop.call_later(SIGN_IN_S, self._too_late, process),
+        ]
         self._starting += 1
         self._loop.add_reader(pipes.output, self._said, process)
         self._watch(process)
@@ -217,9 +239,7 @@ class Launches:
         lines = 1 if process.signed_in else SHOWN_LINES
         self._settled(process)
         del self._processes[process.rank]
-        how = f"no engine has signed in within {SIGN_IN_S:.0f} s" if process.too_late else how_it_ended(code)
-        words = launchwords.why(process.said.decode("utf-8", "replace"), lines)
-        self._exited(process.rank, f"{words} ({how})" if words else how)
+        self._exited(process.rank, "" if process.dismissed else _reason(process, code, lines))
         self._start_more()
         if not self._processes:
             self._all_gone.set()
@@ -228,8 +248,18 @@ class Launches:
         if not process.signed_in:
             process.signed_in = True
             self._starting -= 1
-        if process.late is not None:
-            process.late.cancel()
+        for timer in process.timers:
+            timer.cancel()
+
+    def _tell_late(self, process: _Process) -> None:
+        """Name all nodes that were started about when this one was, at once."""
+        if process.late or process.dismissed:
+            return
+        since_s = process.started_s + TOGETHER_S
+        late = [p for p in self._processes.values() if not (p.signed_in or p.late) and p.started_s <= since_s]
+        for each in late:
+            each.late = True
+        self._tell(f"waiting for {some([each.node for each in late])} ({process.program})")
 
     def _too_late(self, process: _Process) -> None:
         process.too_late = True
@@ -238,7 +268,9 @@ class Launches:
     def _said(self, process: _Process) -> None:
         data = os.read(process.output, 65536) if _readable(process.output) else b""
         if data:
-            process.said = (process.said + data)[-SAID_BYTES:]
+            said = process.said + data
+            process.begun = process.begun or _REACHED in said
+            process.said = said[-SAID_BYTES:]
         else:
             self._loop.remove_reader(process.output)
             os.close(process.output)
@@ -248,6 +280,20 @@ class Launches:
         if process.stdin >= 0:
             os.close(process.stdin)
             process.stdin = -1
+
+
+def _kill(process: _Process, signum: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signum)
+
+
+def _reason(process: _Process, code: int, lines: int) -> str:
+    """Why there is no engine (any more): the last lines that its launcher has said, and how it has ended."""
+    how = f"no engine has signed in within {SIGN_IN_S:.0f} s" if process.too_late else how_it_ended(code)
+    hint = "" if process.begun else launchwords.not_begun(None if process.too_late else code)
+    how = f"{how}: {hint}" if hint else how
+    words = launchwords.why(process.said.decode("utf-8", "replace"), lines)
+    return f"{words} ({how})" if words else how
 
 
 def _readable(fd: int) -> bool:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from disbatch.core.letters import Sender, last_letter, letter
 from disbatch.core.mailbag import Mailbag, plain
 from disbatch.core.notable import Batch, Notable, RunEnd
+from disbatch.runtime.folder import as_seen
 from disbatch.runtime.mailsettings import MailSettings
 from disbatch.runtime.observers import Watched
 
@@ -108,7 +109,7 @@ class Mailer:
     def begin(self, run: Watched) -> None:
         self._run = run
         self._loop = asyncio.get_running_loop()
-        path = os.path.abspath(run.files.status)
+        path = as_seen(run.files.status)
         self._sender = Sender(self._task_name, run.files.job_id, socket.gethostname(), path)
         self._bag = Mailbag(time.monotonic(), self._settings.every, self._settings.interval_s, RETRY_S)
         self._postman = Postman(self._settings, self._from_thread)

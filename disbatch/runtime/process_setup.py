@@ -4,7 +4,10 @@ Signals that were ignored or blocked are inherited through exec. A parent that i
 away; one that blocks signals would make a run deaf to SIGTERM.
 """
 
+import os
 import signal
+
+SHELL_LEVEL = "SHLVL"
 
 
 def begin_process() -> None:
@@ -15,3 +18,16 @@ def begin_process() -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _count_login_shell()
+
+
+def _count_login_shell() -> None:
+    """Let the bash of a task, a hook or a feeding program see that a shell stands above it.
+
+    `ssh HOST COMMAND` sets SSH_CLIENT, and its shell leaves SHLVL at 0 for what it executes last. A bash that finds both
+    takes itself for the login shell and runs ~/.bashrc: its time, its `cd`, what it prints. With SHLVL at 1 or more,
+    as below any terminal, it does not.
+    """
+    level = os.environ.get(SHELL_LEVEL, "").strip()
+    if not (level.isascii() and level.isdigit()) or int(level[:9]) < 1:
+        os.environ[SHELL_LEVEL] = "1"

@@ -14,6 +14,7 @@ from disbatch.core.takeover import Inheritance
 from disbatch.runtime.charges import read_charges
 from disbatch.runtime.crashed import INFO, Crashed, look
 from disbatch.runtime.files import LIMITS, RunFiles, claimed_before
+from disbatch.runtime.folder import is_same_folder, working_folder
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.roster import Entries, read_entries
 from disbatch.runtime.settings import RunSettings
@@ -116,9 +117,10 @@ def find_predecessor(settings: RunSettings, list_line: str) -> Predecessor | Non
                 f"{prefix}: this run was started without --reattach, so its engines have ended with its driver; "
                 f"resume it with -r {prefix}_status.txt"
             )
-        if crashed.folder not in ("", os.getcwd()):  # empty: an earlier version did not say it
+        # Empty: an earlier version did not say it.
+        if crashed.folder and not is_same_folder(crashed.folder, "."):
             raise UsageError(
-                f"--reattach: the run {prefix} was started in {crashed.folder}, not in {os.getcwd()}, "
+                f"--reattach: the run {prefix} was started in {crashed.folder}, not in {working_folder()}, "
                 "and its tasks run there; start it there"
             )
         if crashed.lease_s != settings.losses.lease_s:

@@ -15,6 +15,7 @@ from disbatch.core.errors import MachineError
 from disbatch.runtime.certificate import CertificateMaker
 from disbatch.runtime.descriptors import kvs_limits
 from disbatch.runtime.files import RunFiles
+from disbatch.runtime.folder import as_seen
 from disbatch.runtime.kvs import CONNECT_S, EmbeddedKvs, ExternalKvs, Kvs
 from disbatch.runtime.prepare import listen
 from disbatch.runtime.settings import LOOPBACK, RunSettings
@@ -83,7 +84,7 @@ class OwnServer:
         return EmbeddedKvs(self._sock, self.token, certificate, log, self._plain, self._limits), pem
 
     def environ(self, files: RunFiles) -> dict[str, str]:
-        found = {"KVSSTCP_INFO": os.path.abspath(files.kvsinfo)}
+        found = {"KVSSTCP_INFO": as_seen(files.kvsinfo)}
         if self._plain:
             host, port = _address(self._plain)
             found |= {"KVSSTCP_HOST": host, "KVSSTCP_PORT": str(port)}
@@ -116,7 +117,7 @@ class OtherServer:
         return ExternalKvs(self._info, log), self._info.certificate_pem or b""
 
     def environ(self, files: RunFiles) -> dict[str, str]:
-        found = {"KVSSTCP_INFO": os.path.abspath(files.kvsinfo)}
+        found = {"KVSSTCP_INFO": as_seen(files.kvsinfo)}
         if self._info.token is None:
             found |= {"KVSSTCP_HOST": self._info.host, "KVSSTCP_PORT": str(self._info.port)}
         return found

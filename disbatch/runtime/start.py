@@ -29,6 +29,7 @@ from disbatch.runtime.driver import DriverShell
 from disbatch.runtime.enginestart import LIFELINE_MARK, EngineStart
 from disbatch.runtime.facts import RunFacts
 from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
+from disbatch.runtime.folder import as_seen, working_folder
 from disbatch.runtime.hosting import launch_orders, node_name
 from disbatch.runtime.launches import Launched, LaunchOrder
 from disbatch.runtime.local import fork_engine
@@ -107,7 +108,7 @@ def run(
         job_id = settings.job_id or make_job_id()
         files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
     if settings.reattach and not before:
-        said.note(f"--reattach: nothing to go on with, {os.path.abspath(files.prefix)} is a new run")
+        said.note(f"--reattach: nothing to go on with, {as_seen(files.prefix)} is a new run")
     if files.suffix and not before:
         taken = files.prefix.removesuffix(files.suffix)
         said.note(f"{taken} is taken by an earlier run, this one is {files.prefix}")
@@ -135,8 +136,8 @@ def _facts(settings: RunSettings, files: RunFiles, did: str) -> RunFacts:
         did=did,
         job_id=files.job_id,
         task_name=settings.task_name,
-        prefix=os.path.abspath(files.prefix),
-        folder=os.getcwd(),
+        prefix=as_seen(files.prefix),
+        folder=working_folder(),
         grace_s=settings.grace_s,
         loglevel=settings.loglevel,
         lease_s=settings.losses.lease_s,

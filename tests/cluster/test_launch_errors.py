@@ -94,7 +94,10 @@ def test_an_engine_that_never_signs_in_is_told_with_what_ssh_said(ssh_bed: SshBe
     )
     env = {"PATH": ssh_bed.search_path()}
     program = [sys.executable, "-c", IMPATIENT]
-    said = "nodea: the gate is shut | come back later (no engine has signed in within 2 s)"
+    said = (
+        "nodea: the gate is shut | come back later (no engine has signed in within 2 s: the host or the way to it hangs, "
+        "or a start file of the login shell there (~/.bashrc) waits for input)"
+    )
     alone = bench.run("-s", "nodea:1", "-p", "alone", tasks="true\n", env=env, program=program)
     assert alone.code == 3 and complaint(alone) == said
     assert "-r alone_status.txt" in alone.out.splitlines()[-1]
