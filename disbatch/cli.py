@@ -4,11 +4,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
 from disbatch.options import build_parser
 from disbatch.output import leave_with, print_last
+from disbatch.packages import REQUIRED, install_command, missing
 
 if TYPE_CHECKING:
     from disbatch.monitor.console import RunView
@@ -16,17 +16,15 @@ if TYPE_CHECKING:
     from disbatch.runtime.start import RunResult
     from disbatch.web.page import WebPage
 
-REQUIRED = ("rich", "psutil", "cryptography")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code. `argv` without the program's name."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    missing = [name for name in REQUIRED if find_spec(name) is None]
-    if missing:
-        packages = " ".join(missing)
+    lacking = missing(REQUIRED)
+    if lacking:
+        command = install_command(lacking)
         print(
-            f"disBatch: error: missing Python packages; install them with: {sys.executable} -m pip install {packages}",
+            f"disBatch: error: missing Python packages: {', '.join(lacking)}; install them with: {command}",
             file=sys.stderr,
         )
         return 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
 from disbatch.contexts.slurmgpus import gpus_by_node
-from disbatch.core.errors import UsageError
+from disbatch.core.errors import PackageMissingError, UsageError
 from disbatch.core.model import NodeSpec
 
 if TYPE_CHECKING:
@@ -173,10 +173,8 @@ def names_in(text: str, printed: str | None) -> list[str]:
     try:
         from hostlist import expand_hostlist
     except ImportError:
-        raise UsageError(
-            f"the node list {text} cannot be expanded: scontrol does not work here; "
-            "pip install 'disbatch[slurm]' helps without it"
-        ) from None
+        what = f"the node list {text} cannot be expanded: scontrol does not work here, and the package that does it without"
+        raise PackageMissingError(what, "hostlist") from None
     names: list[str] = expand_hostlist(text)
     return names
 

@@ -15,6 +15,14 @@ class UsageError(DisBatchError):
     exit_code = 2
 
 
+class PackageMissingError(UsageError):
+    """The user has to install something. `module` is what cannot be imported; the text ends before that is said."""
+
+    def __init__(self, text: str, module: str) -> None:
+        super().__init__(f"{text} is not installed")
+        self.module = module
+
+
 class TaskFileError(DisBatchError):
     """The user has to act: a line of the task list that disBatch cannot accept."""
 

@@ -3,13 +3,13 @@
 import asyncio
 import shutil
 import sys
-from importlib.util import find_spec
 
 from disbatch.core.errors import MachineError, UsageError
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.looking import Looker, load_info, watch
 from disbatch.monitor.once import page
 from disbatch.monitor.stopping import Stopper
+from disbatch.packages import install_command, missing
 
 ANSWER_S = 30.0  # a driver that is well answers within a second, one with thousands of engines within a few
 PIPE_WIDTH = 120  # of lines that go into a file or a pipe
@@ -37,10 +37,9 @@ async def _look(info_path: str) -> RunSnapshot:
 
 
 def _watch(info_path: str, title: str, stopper: Stopper | None) -> None:
-    if find_spec("textual") is None:
-        raise UsageError(
-            "the monitor needs the package textual: pip install 'disbatch[monitor]' (--once works without it)"
-        )
+    if missing(["textual"]):
+        command = install_command(["textual"])
+        raise UsageError(f"the monitor needs the package textual: {command} (--once works without it)")
     load_info(info_path)  # what is wrong with it is said before the terminal changes its looks
     from disbatch.monitor.terminal import Monitor
 

@@ -13,6 +13,7 @@ from string import Template
 from disbatch.core.errors import UsageError
 from disbatch.core.printable import printable
 from disbatch.core.status import StatusRecord
+from disbatch.packages import install_command
 from disbatch.report.charts import charts
 from disbatch.report.model import Report, TaskLine
 from disbatch.report.rows import Kind, Rows
@@ -75,7 +76,7 @@ def _plotly() -> str:
     try:
         text = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     except (ModuleNotFoundError, FileNotFoundError):
-        raise UsageError("--html needs plotly: pip install 'disbatch[web]'") from None
+        raise UsageError(f"--html needs the package plotly: {install_command(['plotly'])}") from None
     return text.replace("</script", "<\\/script")
 
 

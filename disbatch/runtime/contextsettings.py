@@ -13,8 +13,9 @@ from disbatch.contexts.base import Allocation, Scheduler, Wishes
 from disbatch.contexts.jobend import check_drain
 from disbatch.contexts.ssh import Ssh
 from disbatch.contexts.table import choose
-from disbatch.core.errors import UsageError
+from disbatch.core.errors import PackageMissingError, UsageError
 from disbatch.core.printable import is_plain, printable
+from disbatch.packages import install_command
 from disbatch.runtime.ownhost import is_this_machine
 
 CALL_S = 30.0  # a controller that is busy answers late; one that is gone, never
@@ -56,7 +57,10 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
     own = frozenset(filter(is_this_machine, scheduler.host_names(environ, wishes)))
     wishes = replace(wishes, own=own)
     answers = {name: ask(argv) for name, argv in scheduler.questions(environ, wishes).items()}
-    allocation = scheduler.allocate(environ, wishes, answers)
+    try:
+        allocation = scheduler.allocate(environ, wishes, answers)
+    except PackageMissingError as error:
+        raise UsageError(f"{error}: {install_command([error.module])}") from None
     label = options.label or scheduler.label(environ)
     if not is_plain(label):
         raise UsageError(f"the label {printable(label)} has control characters; give another one with -l")

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from disbatch.core.driver_events import Level, Say
 from disbatch.core.errors import UsageError
 from disbatch.core.notable import Batch, Notable, RunEnd
 from disbatch.core.printable import printable, printable_message
+from disbatch.packages import install_command, missing
 from disbatch.runtime.files import write_secret
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.prepare import listen
@@ -48,8 +48,10 @@ NOT_ENCRYPTED = (
 
 def need_packages() -> None:
     """Raises UsageError unless what the page is made with is installed."""
-    if any(find_spec(name) is None for name in PACKAGES):
-        raise UsageError("-w needs Python packages that are not installed: pip install 'disbatch[web]'")
+    lacking = missing(PACKAGES)
+    if lacking:
+        what = f"-w needs Python packages that are not installed: {', '.join(lacking)}"
+        raise UsageError(f"{what}; {install_command(lacking)}")
 
 
 class WebPage:

@@ -221,7 +221,11 @@ def test_without_textual_it_says_what_to_install(bench: Bench) -> None:
         except OSError:  # the other end is closed
             break
     os.close(master)
-    assert process.wait(10) == 2 and b"pip install 'disbatch[monitor]'" in seen and seen.count(b"\n") == 1
+    assert (
+        process.wait(10) == 2
+        and f"{sys.executable} -m pip install textual (--once".encode() in seen
+        and seen.count(b"\n") == 1
+    )
     bench.file("go", "")
     run.end()
 

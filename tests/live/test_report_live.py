@@ -149,7 +149,9 @@ def test_no_plotly_is_said(bench: Bench) -> None:
     bench.env["PYTHONPATH"] = f"{blocked}:{ROOT}"
     done = report(bench, "run_status.txt", "--html", "page.html")
     assert done.code == 2
-    assert done.err == "disbatch-report: error: --html needs plotly: pip install 'disbatch[web]'\n"
+    assert done.err == (
+        f"disbatch-report: error: --html needs the package plotly: {sys.executable} -m pip install plotly\n"
+    )
     assert not (bench.path / "page.html").exists()
     assert report(bench, "run_status.txt").code == 0
 
