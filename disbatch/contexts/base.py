@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from disbatch.core.binding import NO_BINDING, BindRule
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
+from disbatch.core.plural import counted
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -145,7 +146,7 @@ def allocate(
         fitting = int(share.cores // cores_per_task)
         if fitting == 0:
             without.append(
-                f"{share.name}: {share.cores} cores / {_number(cores_per_task)} per task = 0 slots"
+                f"{share.name}: {counted(share.cores, 'core')} / {_number(cores_per_task)} per task = 0 slots"
             )
             continue
         slots = fitting
@@ -157,8 +158,8 @@ def allocate(
         nodes.append(NodeSpec(share.name, slots, share.cores, told, rule, gpus=0 if gpus else None))
     for (cores, fitting), names in cut.items():
         warnings.append(
-            f"{some(names)}: -t {tasks_per_node} is more than {cores} cores / "
-            f"{_number(cores_per_task)} per task allow: {fitting} tasks at a time"
+            f"{some(names)}: -t {tasks_per_node} is more than {counted(cores, 'core')} / "
+            f"{_number(cores_per_task)} per task allow: {counted(fitting, 'task')} at a time"
         )
     if not nodes:
         raise UsageError(f"no node has a slot: {'; '.join(without)}. Give more cores, or a smaller -c")

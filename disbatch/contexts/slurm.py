@@ -13,6 +13,7 @@ from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, all
 from disbatch.contexts.slurmgpus import gpus_by_node
 from disbatch.core.errors import PackageMissingError, UsageError
 from disbatch.core.model import NodeSpec
+from disbatch.core.plural import counted
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -111,7 +112,7 @@ def shares(
         tasks *= len(nodes)
     if not len(nodes) == len(tasks) == len(cpus):
         raise UsageError(
-            f"SLURM_JOB_NODELIST has {len(nodes)} nodes, SLURM_TASKS_PER_NODE {len(tasks)}, "
+            f"SLURM_JOB_NODELIST has {counted(len(nodes), 'node')}, SLURM_TASKS_PER_NODE {len(tasks)}, "
             f"SLURM_JOB_CPUS_PER_NODE {len(cpus)}: they do not fit together"
         )
     warnings: list[str] = []
@@ -119,7 +120,7 @@ def shares(
     asked_for = given or environ.get("SLURM_NTASKS")
     if cores_per_task is not None and asked_for and cores_per_task != slurm_cores:
         warnings.append(
-            f"-c {float(cores_per_task):g} of disBatch and {slurm_cores} CPU{'s' * (slurm_cores != 1)} "
+            f"-c {float(cores_per_task):g} of disBatch and {counted(slurm_cores, 'CPU')} "
             f"per task of Slurm differ: {float(cores_per_task):g} holds"
         )
     rows = []

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from disbatch.core.plural import counted, noun
+
 
 class BindRule(NamedTuple):
     """What a context knows of the CPUs of a node.
@@ -73,7 +75,10 @@ def make_plan(
     if rule.need == 0:
         return Plan((), "not asked for")
     if slots * rule.need > len(cpus):
-        return Plan((), f"{slots} slots of {rule.need} need more than the {len(cpus)} CPUs")
+        return Plan(
+            (),
+            f"{counted(slots, 'slot')} of {rule.need} {noun(slots, 'needs', 'need')} more than the {counted(len(cpus), 'CPU')}",
+        )
     if slots == 1:
         return Plan((), "one slot has all CPUs")
     if rule.confined and len(cpus) == on_node and len(cpus) > rule.owned:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from disbatch.core.failures import last_line
 from disbatch.core.model import Barrier, Outcome, PerEngine, Task
+from disbatch.core.plural import counted, noun
 
 SHOWN_RUNNING = 10  # commands named when a run is interrupted: what fits on a screen
 SHOWN_BYTES = 100  # of one command
@@ -16,13 +17,14 @@ KILLED_NOW = "stopping at once: what is left is killed"
 
 def tasks(count: int, word: str = "") -> str:
     """`1 task`, `2 running tasks`."""
-    return f"{count} {word + ' ' if word else ''}task{'s' * (count != 1)}"
+    return counted(count, f"{word} task" if word else "task")
 
 
 def stopping(running: int) -> str:
     if not running:
         return "stopping"
-    return f"stopping: {tasks(running, 'running')} get TERM, and KILL if they do not end"
+    gets, they, do = ("gets", "it", "does") if running == 1 else ("get", "they", "do")
+    return f"stopping: {tasks(running, 'running')} {gets} TERM, and KILL if {they} {do} not end"
 
 
 def broken(why: str) -> str:
@@ -107,15 +109,15 @@ def engine_stops(rank: int, node: str, running: int) -> str:
 
 
 def _size(engines: int, slots: int) -> str:
-    return f"{_engines(engines)}, {slots} slot{'s' * (slots != 1)}"
+    return f"{_engines(engines)}, {counted(slots, 'slot')}"
 
 
 def _engines(count: int) -> str:
-    return f"{count} engine{'s' * (count != 1)}"
+    return counted(count, "engine")
 
 
 def few_gpus(node: str, gpus: int, slots: int) -> str:
-    return f"-g: {node} has {gpus} GPU{'s' * (gpus != 1)} for {slots} slots: {tasks(gpus)} at a time run there, each with one"
+    return f"-g: {node} has {counted(gpus, 'GPU')} for {counted(slots, 'slot')}: {tasks(gpus)} at a time {noun(gpus, 'runs', 'run')} there, each with one"
 
 
 def not_swept(node: str, held: int, seconds: float) -> str:
@@ -163,7 +165,7 @@ def comes_back(node: str, why: str) -> str:
 
 
 def run_alone(count: int, lost: int) -> str:
-    who = "1 task was" if count == 1 else f"{count} tasks were"
+    who = f"{tasks(count)} {noun(count, 'was', 'were')}"
     return (
         f"{who} running when an engine was lost, {times(lost)} now: from here on each of them runs alone on an engine, so that "
         "only a task that ends its engine is given up (--lost-limit)"
@@ -172,7 +174,7 @@ def run_alone(count: int, lost: int) -> str:
 
 def times(count: int) -> str:
     """`once`, `2 times`."""
-    return "once" if count == 1 else f"{count} times"
+    return "once" if count == 1 else counted(count, "time")
 
 
 def check_failed(barrier: Barrier, failed: int) -> str:

@@ -16,6 +16,7 @@ from disbatch.core.fleet import GONE, Engine, EngineState
 from disbatch.core.ledger import Entry
 from disbatch.core.messages import Report, StopMode
 from disbatch.core.outbox import Outbox
+from disbatch.core.plural import counted
 
 FAST_S = 1.0  # "at once"
 PATIENCE_S = 5.0  # an engine on which nothing has ended for so long has told what it had to tell
@@ -141,7 +142,7 @@ class Quarantine:
         engine = row.engine
         if not self._others(engine):
             self._outbox.note(
-                f"{row.count} tasks in a row failed on {engine.node}, and no other engine can try them"
+                f"{counted(row.count, 'task')} in a row failed on {engine.node}, and no other engine can try them"
             )
             self._clear(engine.rank)
             return

@@ -25,6 +25,7 @@ from disbatch.core.ledger import Entry
 from disbatch.core.losses import Losses, LossPolicy
 from disbatch.core.messages import ORPHANED, Held, Hello, Report
 from disbatch.core.outbox import Outbox
+from disbatch.core.plural import counted
 from disbatch.core.quarantine import Quarantine
 
 
@@ -115,7 +116,9 @@ class Sessions:
             self._outbox.add(Forget(*before))
         else:
             engine.promise = now.mono_s + self._lease_s  # it holds nothing yet
-            self._outbox.note(f"engine {engine.rank} on {engine.node} has signed in: {engine.slots} slots")
+            self._outbox.note(
+                f"engine {engine.rank} on {engine.node} has signed in: {counted(engine.slots, 'slot')}"
+            )
             self._outbox.add(EngineJoined(engine.rank, engine.node, engine.label, engine.slots))
         engine.demand, engine.echo, engine.heard_s = hello.demand, hello.t, now.mono_s
         engine.changed()

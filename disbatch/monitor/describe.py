@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from disbatch.core.plural import noun
 from disbatch.core.printable import printable
 from disbatch.core.snapshot import ContextView, EngineView, FailureView, RunningView, RunSnapshot
 from disbatch.monitor.progress import clock
@@ -41,7 +42,7 @@ def context(c: ContextView, snapshot: RunSnapshot) -> Pairs:
         ("state", c.state.lower()),
         ("slots", f"{c.busy} of {c.slots} busy"),
         ("tasks", f"{count(c.assigned)} given, {count(c.finished)} ended, {count(c.failed)} of these failed"),
-        ("limit", "none" if c.limit is None else f"ends after {count(c.limit)} tasks"),
+        ("limit", "none" if c.limit is None else f"ends after {count(c.limit)} {noun(c.limit, 'task')}"),
         ("Engines", ""),
     ]
     members = [e for e in snapshot.engines if e.context == c.label]

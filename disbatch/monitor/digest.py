@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from disbatch.core.driver_events import Ending
 from disbatch.core.failures import FailureGroup
 from disbatch.core.model import LOST
+from disbatch.core.plural import counted
 from disbatch.core.printable import printable, shell_line
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.progress import clock
@@ -39,7 +40,7 @@ def digest(
         lines.append(f"  {group.count} x {how_ended(group.returncode)}{message}  ({example})")
     if len(failures) > SHOWN_GROUPS:
         rest = sum(group.count for group in failures[SHOWN_GROUPS:])
-        lines.append(f"  {rest} more, for {len(failures) - SHOWN_GROUPS} other reasons")
+        lines.append(f"  {rest} more, for {counted(len(failures) - SHOWN_GROUPS, 'other reason')}")
     lines.append(f"Status file: {printable(status_path)}")
     return lines
 

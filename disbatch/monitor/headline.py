@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from disbatch.core.plural import noun
 from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot, Sample
 from disbatch.monitor.progress import clock, seconds_left
@@ -27,7 +28,7 @@ def state_of(snapshot: RunSnapshot) -> Word:
         return Word(f"ending: {s.state}", "note")
     if s.barrier:
         before = s.running + s.ready
-        where = f"{count(before)} task{'s' * (before != 1)} before" if before else "at"
+        where = f"{count(before)} {noun(before, 'task')} before" if before else "at"
         return Word(f"{where} a barrier: {printable(s.barrier)}", "note")
     if not s.slots:
         return Word("waiting for engines", "note")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from disbatch.core.plural import counted
+
 Kind = Literal["engine", "context"]
 
 
@@ -18,7 +20,7 @@ class Stop:
     @property
     def question(self) -> str:
         tasks = {0: "Nothing runs there.", 1: "Its running task finishes."}
-        what = tasks.get(self.busy, f"Its {self.busy} running tasks finish.")
+        what = tasks.get(self.busy, f"Its {counted(self.busy, 'running task')} finish.")
         return f"Stop {self.shown}? {what} It gets no new ones, and leaves."
 
 

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from disbatch.core.errors import DisBatchError
+from disbatch.core.plural import counted
 from disbatch.core.printable import printable
 from disbatch.core.snapshot import ContextView, EngineView, RunSnapshot
 from disbatch.monitor import describe
@@ -318,7 +319,9 @@ def _stop_of(row: Any) -> Stop | None:
     if isinstance(row, EngineView):
         return Stop("engine", str(row.rank), f"engine {row.rank} on {row.node}", row.busy)
     if isinstance(row, ContextView):
-        return Stop("context", row.label, f"context {row.label} with {row.engines} engines", row.busy)
+        return Stop(
+            "context", row.label, f"context {row.label} with {counted(row.engines, 'engine')}", row.busy
+        )
     return None
 
 

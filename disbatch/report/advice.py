@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Callable, Sequence
 
+from disbatch.core.plural import noun
 from disbatch.report.model import NodeFigures, Prediction, Report, SlotAdvice, Usage
 from disbatch.report.times import RunTimes
 from disbatch.report.words import core_hours, count, share, size, span
@@ -139,7 +140,7 @@ def _slots(advice: SlotAdvice, report: Report) -> list[str]:
     found = [text + "."]
     if advice.wall_s > 1.25 * now.wall_s + WORTH_S:
         found.append(
-            f"The run took {span(advice.wall_s)}, although {now.slots} slots need only {span(now.wall_s)} for its "
+            f"The run took {span(advice.wall_s)}, although {count(now.slots, 'slot')} {noun(now.slots, 'needs', 'need')} only {span(now.wall_s)} for its "
             "tasks: engines came late or left, or tasks came slowly."
         )
     return found
@@ -150,7 +151,8 @@ def _order(advice: SlotAdvice) -> list[str]:
     if saved < max(WORTH_SHARE * advice.now.wall_s, WORTH_S):
         return []
     return [
-        f"Order: with the longest tasks at the top of the list, {advice.now.slots} slots need "
+        f"Order: with the longest tasks at the top of the list, {count(advice.now.slots, 'slot')} "
+        f"{noun(advice.now.slots, 'needs', 'need')} "
         f"{span(advice.longest_first_s)} instead of {span(advice.now.wall_s)}."
     ]
 
@@ -215,7 +217,7 @@ def _usage(usage: Usage) -> list[str]:
         node = min(tight, key=lambda n: n.memory_kib / (n.largest_peak_kib * n.slots))
         room = max(node.memory_kib // node.largest_peak_kib, 1)
         found.append(
-            f"Memory: a task of {size(1024 * node.largest_peak_kib)} in each of the {node.slots} slots of {node.name} is "
+            f"Memory: a task of {size(1024 * node.largest_peak_kib)} in each of the {count(node.slots, 'slot')} of {node.name} is "
             f"more than its {size(1024 * node.memory_kib)}; there is room for {count(room, 'such task')} at a time."
         )
     return found

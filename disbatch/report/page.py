@@ -85,7 +85,7 @@ def _cards(r: Report) -> str:
         (f"{r.tasks:,}", "tasks", ""),
         (f"{r.failed:,}", "failed", "bad" if r.failed else "good"),
         (span(r.wall_s), "from first start to last end" if len(r.runs) < 2 else f"in {len(r.runs)} runs", ""),
-        (share(r.busy_share), f"of {r.slots:,} slots busy", ""),
+        (share(r.busy_share), f"of {count(r.slots, 'slot')} busy", ""),
         (core_hours(r.core_time.used_s), f"core-hours used, {core_hours(r.core_time.idle_s)} idle", ""),
     ]
     if r.lost:

@@ -2,6 +2,8 @@
 
 import time
 
+from disbatch.core.plural import noun
+
 
 def span(seconds: float) -> str:
     """A duration with as many digits as a person reads: `0 ms`, `12 ms`, `1.23 s`, `45.6 s`, `4:10`, `1:02:03`, `3 d 01:02:03`."""
@@ -47,7 +49,7 @@ def share(part: float) -> str:
 
 def count(number: int, what: str, plural: str = "") -> str:
     """`1 task`, `1,234 tasks`."""
-    return f"{number:,} {what if number == 1 else plural or what + 's'}"
+    return f"{number:,} {noun(number, what, plural)}"
 
 
 def moment(epoch_s: float) -> str:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from disbatch.core.plural import noun
 from disbatch.runtime.keptlines import TAIL, KeptLines
 from kvsstcp.ownfile import open_to_append
 
@@ -138,7 +139,10 @@ class AppendFile:
         for at in range(before, size, CHUNK):
             self._kept.add(os.pread(self.fd, min(CHUNK, size - at), at))
         self._changes.append(
-            FileChange(self._name, f"has {size - before:,} bytes that another program has appended")
+            FileChange(
+                self._name,
+                f"has {size - before:,} {noun(size - before, 'byte')} that another program has appended",
+            )
         )
 
     # -- where it is

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 
 from disbatch.core.model import NO_REPEAT, Task
+from disbatch.core.plural import counted
 from disbatch.core.printable import printable
 from disbatch.core.resume import Verdict
 from disbatch.core.status import command_text
@@ -21,7 +22,7 @@ def dry_run(settings: RunSettings) -> int:
     for warning in (*settings.allocation.warnings, *settings.warnings):
         _tell(f"warning: {warning}")
     for node in settings.allocation.nodes:
-        _tell(f"{node.name}: {node.slots} slots ({node.cores} cores)")
+        _tell(f"{node.name}: {counted(node.slots, 'slot')} ({counted(node.cores, 'core')})")
     first: list[Task] = []
     last: list[Task] = []
     counts: Counter[str] = Counter()
@@ -40,7 +41,7 @@ def dry_run(settings: RunSettings) -> int:
     for text in source.cleaner.notes:
         _tell(f"note: {text}")
     done = f", {counts['skipped']} of them finished in earlier runs" if resume else ""
-    _tell(f"{settings.taskfile}: {counts['tasks']} tasks{done}")
+    _tell(f"{settings.taskfile}: {counted(counts['tasks'], 'task')}{done}")
     for name, count in sorted(source.stream.directives.items()):
         _tell(f"  {name}: {count}")
     for number, task in enumerate(first + last):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from disbatch.core.errors import UsageError
 from disbatch.core.model import Task
+from disbatch.core.plural import counted, noun
 from disbatch.runtime.requeue import files_to_resume
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.settings import LOOPBACK, RunSettings
@@ -51,7 +52,8 @@ def open_resume(
                 break
         if resume.moved:
             note(
-                f"{resume.moved} tasks stand on another line than in the status file; they are the same tasks"
+                f"{counted(resume.moved, 'task')} {noun(resume.moved, 'stands', 'stand')} on another line than in the status "
+                f"file; {noun(resume.moved, 'it is the same task', 'they are the same tasks')}"
             )
         if last < resume.last_task_id:
             note(

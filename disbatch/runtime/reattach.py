@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, replace
 
 from disbatch.core.errors import MachineError, UsageError
+from disbatch.core.plural import counted
 from disbatch.core.takeover import Inheritance
 from disbatch.runtime.charges import read_charges
 from disbatch.runtime.crashed import INFO, Crashed, look
@@ -83,7 +84,7 @@ class Predecessor:
         if not joined:
             return f"going on with the run {self.prefix}, whose driver has died; it had no machines"
         return (
-            f"going on with the run {self.prefix}, whose driver has died: {joined} context{'s' * (joined != 1)} may have "
+            f"going on with the run {self.prefix}, whose driver has died: {counted(joined, 'context')} may have "
             f"engines. What none of them has is handed out when all are back, or in {lease_s:g} s (--lease)"
         )
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from disbatch.core.errors import MachineError, TaskFileError, UsageError
 from disbatch.core.model import Item
+from disbatch.core.oddities import Oddities
 from disbatch.core.scan import DirectiveCheck, count_tasks
 from disbatch.core.taskfile import TaskStream
 from disbatch.runtime.listfile import ListFile
@@ -72,6 +73,7 @@ class FileSource:
         self.name = name
         self.cleaner = Cleaner()
         self.stream = TaskStream(name)  # of the last reading
+        self._odd: list[str] = []  # what `check` has found that may not be meant
         self._file = ListFile(file, name, CHUNK // BLOCKS_A_CHUNK)
 
     def verify(self) -> None:
@@ -80,14 +82,16 @@ class FileSource:
 
     def check(self) -> None:
         """Raises TaskFileError for the first bad line of the file."""
-        check = DirectiveCheck()
+        check, oddities = DirectiveCheck(), Oddities()
         lines_before = 0
         for chunk in self._chunks():
+            oddities.feed(chunk)
             bad = check.feed(chunk)
             if bad is not None:
                 line_no = lines_before + chunk.count(b"\n", 0, bad.offset) + 1
                 raise TaskFileError(self.name, line_no, bad.line.rstrip(b"\r"), bad.why)
             lines_before += chunk.count(b"\n")
+        self._odd = oddities.news()
 
     def count(self) -> int:
         """The number of tasks; some seconds for ten million lines, so for those who have the time."""
@@ -103,6 +107,7 @@ class FileSource:
     def items(self) -> Iterator[Item]:
         """All items from the start, lazily. Raises TaskFileError while iterating."""
         self.cleaner = Cleaner()
+        self.cleaner.notes += self._odd
         self.stream = stream = TaskStream(self.name, self.cleaner.notes)
         clean = self.cleaner.clean
         for line in _lines(self._file, stream):
@@ -198,6 +203,11 @@ class StreamSource(PushedSource):
         super().__init__(name)
         self._file = file
         self._rest = b""
+        self._oddities = Oddities()
+
+    def take(self, count: int) -> list[Item]:
+        self.cleaner.notes += self._oddities.news()
+        return super().take(count)
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -217,10 +227,13 @@ class StreamSource(PushedSource):
         if not data:
             self.ended = True
             if self._rest:
+                self._oddities.feed(self._rest)
                 self._lines.append((self._rest, False))
                 self._rest = b""
             return
-        lines = (self._rest + data).split(b"\n")
+        data = self._rest + data
+        self._oddities.feed(data[: data.rfind(b"\n") + 1])
+        lines = data.split(b"\n")
         self._rest = lines.pop()
         self._lines.extend((line, False) for line in lines)
         if len(self._rest) > LINE_LIMIT:

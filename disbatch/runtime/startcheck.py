@@ -7,6 +7,7 @@ import os
 import resource
 
 from disbatch.core.errors import MachineError
+from disbatch.core.plural import counted
 from disbatch.runtime.contextsettings import ContextSettings
 from disbatch.runtime.descriptors import (
     BASE,
@@ -58,8 +59,7 @@ def _below(kind: int, least: int) -> bool:
 def _check(needed: int, engines: int) -> None:
     have = current_limit()
     if have < needed:
-        plural = "" if engines == 1 else "s"
         raise MachineError(
-            f"{needed} file descriptors are needed for {engines} engine{plural}, and this process may have {have}; allow more "
+            f"{needed} file descriptors are needed for {counted(engines, 'engine')}, and this process may have {have}; allow more "
             f"(`ulimit -n {needed}`, or a higher number), or use fewer hosts"
         )

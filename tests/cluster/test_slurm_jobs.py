@@ -95,7 +95,7 @@ def test_a_node_without_a_slot_is_named_and_skipped(slurm: SlurmBed, bench: Benc
     bench.file("Tasks", WHERE * 4)
     done = slurm.salloc(["-n5", "-N2"], ["bash", "-c", SCRIPT + "-c 2 Tasks"], cwd=bench.path)
     assert done.returncode == 0, done.stderr
-    assert "nodes without a slot are not used: node2: 1 cores / 2 per task = 0 slots" in done.stderr
+    assert "nodes without a slot are not used: node2: 1 core / 2 per task = 0 slots" in done.stderr
     assert nodes_used(bench) == {"node1": 4}
 
 
@@ -103,7 +103,7 @@ def test_no_slot_at_all_is_an_error_that_shows_the_sums(slurm: SlurmBed, bench: 
     bench.file("Tasks", "true\n")
     done = slurm.salloc(["-n2", "-N2"], ["bash", "-c", SCRIPT + "-c 2 Tasks"], cwd=bench.path)
     assert done.returncode == 2
-    assert "node1: 1 cores / 2 per task = 0 slots" in done.stderr and not list(bench.path.glob("run_*"))
+    assert "node1: 1 core / 2 per task = 0 slots" in done.stderr and not list(bench.path.glob("run_*"))
 
 
 @pytest.mark.parametrize(

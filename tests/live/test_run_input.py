@@ -208,7 +208,7 @@ BAD_OPTIONS = {
     "task file is a folder": (["-s", "localhost:1", "-p", "run", "."], ["folder"]),
     "missing folder": (["-s", "localhost:1", "-p", "nowhere/run", "Tasks"], ["nowhere"]),
     "missing folder /": (["-s", "localhost:1", "-p", "nowhere/", "Tasks"], ["nowhere"]),
-    "no slot": (["-s", "localhost:1", "-c", "2", "Tasks"], ["1 cores", "2"]),
+    "no slot": (["-s", "localhost:1", "-c", "2", "Tasks"], ["1 core ", "2"]),
     "nothing to run on": (["Tasks"], ["-s localhost:"]),
     "address without a port": (
         ["-s", "localhost:1", "--use-address", "localhost", "Tasks"],

@@ -96,7 +96,7 @@ def test_a_warning_for_many_nodes_is_one_warning() -> None:
 def test_no_slot_anywhere_is_an_error_that_shows_the_arithmetic() -> None:
     with pytest.raises(UsageError) as caught:
         allocate(shares(1, 2), Fraction("2.5"), None)
-    for part in ("n0", "1 cores", "n1", "2 cores", "2.5"):
+    for part in ("n0", "1 core ", "n1", "2 cores", "2.5"):
         assert part in str(caught.value)
 
 

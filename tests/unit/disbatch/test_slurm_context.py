@@ -134,7 +134,7 @@ def test_a_heterogeneous_job_has_the_nodes_of_all_its_components() -> None:
 def test_a_component_without_a_slot_is_named_and_the_others_do() -> None:
     found = slurm.Slurm().allocate(HET, Wishes(cores_per_task=Fraction(2)), HET_NAMES)
     assert [(node.name, node.slots) for node in found.nodes] == [("a1", 1), ("b1", 1)]
-    assert any("b2: 1 cores / 2 per task = 0 slots" in text for text in found.warnings)
+    assert any("b2: 1 core / 2 per task = 0 slots" in text for text in found.warnings)
 
 
 def test_a_whole_component_may_be_without_a_slot() -> None:
