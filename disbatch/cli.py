@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    parser.given = arguments
+    options = parser.parse_args(arguments)
     try:
         return _run(options, arguments)
     except KeyboardInterrupt:
@@ -110,6 +112,7 @@ def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]
         left=result.left,
         failed=result.failed,
         piped=settings.taskfile == "-",
+        pipe=_pipe(settings.taskfile),
         earlier=result.earlier,
     )
     if line:
@@ -117,3 +120,16 @@ def _tell_end(result: "RunResult", settings: "RunSettings", arguments: list[str]
     for each in lines:
         result.log.info(each)
     print_last(1, lines, wait_s)
+
+
+def _pipe(taskfile: str | None) -> str:
+    """The name of a task list that cannot be read once more: a FIFO, or `<(…)` of the shell, which is gone with this run."""
+    if taskfile is None or taskfile == "-":
+        return ""
+    import stat
+
+    try:
+        again = stat.S_ISREG(os.stat(taskfile).st_mode)
+    except OSError:
+        again = False
+    return "" if again else taskfile

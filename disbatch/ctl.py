@@ -157,11 +157,17 @@ class _Orders:
 
 
 def _look(prefix: str, options: argparse.Namespace) -> int:
+    from disbatch.core.errors import MachineError
     from disbatch.monitor.command import show
+    from disbatch.runtime.control import refuse_dead
 
     once = options.once or options.status
     name = os.path.basename(prefix)
-    show(prefix + "_kvsinfo.txt", name, _Orders(prefix), once=once, as_json=options.json)
+    try:
+        show(prefix + "_kvsinfo.txt", name, _Orders(prefix), once=once, as_json=options.json)
+    except MachineError:
+        refuse_dead(prefix)
+        raise
     return 0
 
 

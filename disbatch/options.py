@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from disbatch import __version__
@@ -45,12 +45,25 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._fill_text(text, width, indent)
 
 
+def _is_a_list_of_status_files(given: Sequence[str]) -> bool:
+    """Whether two words that are no options stand behind a -r."""
+    for at, word in enumerate(given[:-2]):
+        if word in ("-r", "--resume-from") and not any(w.startswith("-") for w in given[at + 1 : at + 3]):
+            return True
+    return False
+
+
 class Parser(argparse.ArgumentParser):
+    given: Sequence[str] = ()  # what is parsed, for a hint in errors
+
     def error(self, message: str) -> NoReturn:
         """One line, not the whole usage: the line is what the user has to read."""
         _, _, unknown = message.partition("unrecognized arguments: ")
-        meant = self._nearest(unknown.split())
+        words = unknown.split()
+        meant = self._nearest(words)
         hint = f"did you mean {meant}? {self.prog}" if meant else self.prog
+        if words and not meant and _is_a_list_of_status_files(self.given):
+            hint = f"each status file wants its own -r, as in -r OLD -r NEW; {self.prog}"
         self.exit(2, f"{self.prog}: error: {printable(message)} ({hint} --help lists the options)\n")
 
     def _nearest(self, unknown: list[str]) -> str:
@@ -110,7 +123,7 @@ def _lease(text: str) -> float:
     return value
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser of `disBatch`; options as the manual's usage has them, and what we add, in groups by what they are about."""
     parser = Parser(
         prog="disBatch",

@@ -15,6 +15,7 @@ HEADER = (
     b"BytesOfLeakedOutput\tOutputSnippet\tBytesOfLeakedError\tErrorSnippet\tCommand"
 )
 FIELDS = 15
+BOM = b"\xef\xbb\xbf"  # some editors put it before the first line
 SNIPPET_END = 40  # bytes kept of the beginning and of the end of leaked output (formats: Snippets)
 FLAGS = b"ROEPSZBC "
 _HEADER_START = b"ROE["

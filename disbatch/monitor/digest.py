@@ -53,10 +53,12 @@ def resume_line(
     left: bool,
     failed: int,
     piped: bool,
+    pipe: str = "",
     earlier: Sequence[str] = (),
 ) -> str:
     """The last line: the command that resumes, or nothing when nothing is left to do.
 
+    The list was `piped` into standard input, or came through the `pipe` of that name: then it has to be given again.
     `earlier` are status files that this run resumed from, and whose lines have not all come into its own.
     """
     if not left and not failed:
@@ -67,6 +69,8 @@ def resume_line(
     if retry and left:
         what += ", the failed tasks included"
     fed = " (with the same tasks on standard input)" if piped else ""
+    if pipe:
+        fed = f" (with the same tasks again: {printable(pipe)} was a pipe)"
     return f"{what}{fed}: {resume_command(arguments, status_path, earlier, retry=retry)}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from disbatch.core.errors import StatusFileError
-from disbatch.core.status import FLAGS, StatusRecord, parse_record
+from disbatch.core.status import BOM, FLAGS, StatusRecord, parse_record
 from disbatch.report.rows import Rows
 
 BLOCK = 1 << 22
@@ -76,6 +76,8 @@ class StatusFiles:
         while data := file.read(BLOCK):
             lines = (rest + data).split(b"\n")
             rest = lines.pop()
+            if not number and lines and lines[0].startswith(BOM):
+                lines[0], offset = lines[0][len(BOM) :], len(BOM)
             for line in lines:
                 number += 1
                 add(line, run, offset, (path, number))

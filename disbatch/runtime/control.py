@@ -8,7 +8,9 @@ import os
 
 from disbatch.core.errors import DisBatchError, MachineError, PeerError, UsageError
 from disbatch.core.joining import Answer, Order, StopKind, decode_joining, encode_joining
+from disbatch.core.printable import shell_word
 from disbatch.runtime.bus import JSON, join_key
+from disbatch.runtime.crashed import look
 from disbatch.runtime.facts import RunFacts, run_key
 from kvsstcp.aclient import AsyncClient
 from kvsstcp.errors import KvsError, UntrustedFile
@@ -51,6 +53,18 @@ def find_run(prefix: str) -> Info:
         raise MachineError(f"{error}{hint}") from None
 
 
+def refuse_dead(prefix: str) -> None:
+    """Raises MachineError when the driver of the run was on this machine and has died."""
+    crashed = look(prefix)
+    if crashed is not None and crashed.died_here:
+        goes_on = f"disBatch -r {shell_word(prefix)}_status.txt … goes on from there"
+        if crashed.reattach:
+            goes_on = "the command that has started it goes on with its engines (--reattach)"
+        raise MachineError(
+            f"the driver of the run {prefix} is dead: process {crashed.pid} has ended without a word; {goes_on}"
+        )
+
+
 async def connect(prefix: str, seconds: float = CONNECT_S) -> AsyncClient:
     """A connection to the run. Raises as `find_run`, and MachineError when its driver is gone."""
     info = find_run(prefix)
@@ -60,6 +74,7 @@ async def connect(prefix: str, seconds: float = CONNECT_S) -> AsyncClient:
         )
     except (KvsError, OSError) as error:
         find_run(prefix)  # it may have ended meanwhile
+        refuse_dead(prefix)
         raise MachineError(
             f"the run {prefix} cannot be reached: {error}. If its driver is gone, "
             f"disBatch -r {prefix}_status.txt goes on from there"

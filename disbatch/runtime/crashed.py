@@ -111,6 +111,12 @@ class Crashed:
                 "wait for its end, or stop it, before it is resumed"
             )
 
+    @property
+    def died_here(self) -> bool:
+        """Whether its driver was a process of this machine, and is no more. Only for somebody who has not reached it: in
+        another container of that name its process is not seen."""
+        return self.host == os.uname().nodename and not self._alive()
+
     def _touched(self) -> float:
         with contextlib.suppress(OSError):
             return os.stat(self._info).st_mtime

@@ -35,6 +35,7 @@ from disbatch.core.engine_events import (
 from disbatch.core.errors import MachineError, PeerError
 from disbatch.core.lease import heartbeat_s
 from disbatch.core.messages import ORPHANED, Die, Down, Hello, Up
+from disbatch.core.plural import counted
 from disbatch.core.printable import BREAK, printable_message
 from disbatch.output import print_last
 from disbatch.runtime.affinity import Affinity
@@ -321,7 +322,7 @@ def _provide(start: EngineStart, log: logging.Logger) -> Provision:
         environ=os.environ,
     )
     config = provision.config
-    log.info("engine %d on %s: %d slots", config.rank, config.node, config.slots)
+    log.info("engine %d on %s: %s", config.rank, config.node, counted(config.slots, "slot"))
     log.info("binding of tasks to CPUs: %s", provision.cpus.plan)
     for slot, variables in enumerate(provision.environ):
         text = " ".join(f"{name.decode()}={os.fsdecode(value)}" for name, value in variables.items())

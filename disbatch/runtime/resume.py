@@ -9,7 +9,7 @@ from disbatch.core.columns import rows_of
 from disbatch.core.errors import StatusFileError
 from disbatch.core.model import Task
 from disbatch.core.resume import FILE_BITS, Fate, Place, ResumeTable, Rows, Verdict, digest, row_fate, weight
-from disbatch.core.status import FIELDS, FLAGS, as_skipped, parse_record
+from disbatch.core.status import BOM, FIELDS, FLAGS, as_skipped, parse_record
 from kvsstcp.trustedfile import open_trusted
 
 BLOCK = 1 << 15  # small, so that its lines, in pieces, stay in the processor's cache
@@ -135,6 +135,9 @@ class ResumeFiles:
             raise StatusFileError(f"{path}: more than {1 << FILE_BITS} status files")
         offset, number, own = 0, 1, self._is_own(file_no)
         for block in _blocks(file.fileno()):
+            if not offset and block.startswith(BOM):
+                block, offset = block[len(BOM) :], len(BOM)
+                self.notes.append(f"{path} begins with a byte-order mark: it is passed over")
             if not block.endswith(b"\n"):
                 self.notes.append(f"{path}, line {number}: the last line is torn off, it is ignored")
                 break

@@ -104,7 +104,10 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
     _refuse_combinations(options)
     fed = options.taskserver is not None or options.taskcommand is not None
     if options.taskfile is None and not fed:
-        raise UsageError("no task file was given (a file with one command a line, or - for standard input)")
+        taken = _swallowed(options)
+        raise UsageError(
+            f"no task file was given (a file with one command a line, or - for standard input){taken}"
+        )
     if options.taskfile and os.path.isdir(options.taskfile):
         raise UsageError(f"{options.taskfile} is a folder, not a task file")
     check_drain(options.drain_before, environ)
@@ -144,8 +147,24 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Ru
         reattach=options.reattach,
         grace_s=grace_s,
         drain_before_s=options.drain_before,
-        warnings=(grace_warning,) if grace_warning else (),
+        warnings=tuple(filter(None, (grace_warning, _root_warning(environ)))),
     )
+
+
+def _swallowed(options: argparse.Namespace) -> str:
+    """A hint where an option that may stand without a value has taken the task file for it."""
+    for option, value in (("--kvsserver", options.kvsserver), ("--insecure-kvs", options.insecure_kvs)):
+        if value and os.path.exists(value):
+            return f"; {option} has taken {value} for its address: put the task file first, as in disBatch {value} {option}"
+    return ""
+
+
+def _root_warning(environ: Mapping[str, str]) -> str:
+    """DISBATCH_ROOT is for hosts that have disBatch elsewhere; mostly this machine has it there too."""
+    root = environ.get("DISBATCH_ROOT", "")
+    if not root or os.path.isfile(os.path.join(root, "disbatch", "programs.py")):
+        return ""
+    return f"DISBATCH_ROOT is {root}, where this machine has no disBatch (no {root}/disbatch/programs.py): engines elsewhere look for it there"
 
 
 def _job_id(environ: Mapping[str, str]) -> str | None:

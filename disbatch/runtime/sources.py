@@ -15,11 +15,11 @@ from disbatch.core.errors import MachineError, TaskFileError, UsageError
 from disbatch.core.model import Item
 from disbatch.core.oddities import Oddities
 from disbatch.core.scan import DirectiveCheck, count_tasks
-from disbatch.core.taskfile import TaskStream
+from disbatch.core.status import BOM
+from disbatch.core.taskfile import TaskStream, is_directive
 from disbatch.runtime.listfile import ListFile
 from disbatch.runtime.settings import LINE_LIMIT
 
-BOM = b"\xef\xbb\xbf"
 CHUNK = 1 << 20
 BLOCKS_A_CHUNK = 4  # a file is read in smaller blocks: the first task waits for the lines of one of them
 STREAM_BUFFER_LINES = 10_000  # read ahead from a pipe; what writes to it waits beyond that
@@ -32,7 +32,10 @@ def open_task_list(path: str) -> BinaryIO:
             os.fdopen(0, "rb", buffering=0, closefd=False) if path == "-" else open(path, "rb", buffering=0)
         )
     except OSError as error:
-        raise UsageError(f"cannot read the task file {path}: {error.strerror}") from None
+        hint = ""
+        if is_directive(os.fsencode(path)):
+            hint = "; a line of a task list goes to standard input, with - in place of the file: echo '#DISBATCH …' | disBatch … -"
+        raise UsageError(f"cannot read the task file {path}: {error.strerror}{hint}") from None
 
 
 def is_regular(file: BinaryIO) -> bool:
