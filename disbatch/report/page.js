@@ -4,6 +4,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+  const counted = (n, what) => `${n} ${n === 1 ? what : `${what}s`}`;
   const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // plotly knows some tags
 
   function words(seconds) {
@@ -93,7 +94,7 @@
     const n = data.nodes, few = n.name.length <= 12, place = document.getElementById("nodes");
     if (n.name.length < 2) { place.hidden = true; return; } // nothing to compare
     place.style.height = few ? `${112 + 34 * n.name.length}px` : "";
-    const hover = n.name.map((name, i) => `${plain(name)}: ${n.busy[i]} % busy, ${n.tasks[i]} tasks in ${n.slots[i]} slots, ${n.failed[i]} failed, median ${n.median_words[i]}`);
+    const hover = n.name.map((name, i) => `${plain(name)}: ${n.busy[i]} % busy, ${counted(n.tasks[i], "task")} in ${counted(n.slots[i], "slot")}, ${n.failed[i]} failed, median ${n.median_words[i]}`);
     const failed = n.failed.map((f, i) => (n.tasks[i] ? (100 * f) / n.tasks[i] : 0));
     const names = n.name.map(plain);
     const common = { type: "bar", text: hover, hovertemplate: "%{text}<extra></extra>", textposition: "none", orientation: few ? "h" : "v" };

@@ -66,6 +66,7 @@ async def _run(prefix: str, settings: ContextSettings, say: Sayer) -> int:
         facts = await read_facts(client, prefix)
         try:
             os.chdir(facts.folder)  # tasks run where the driver was started
+            os.environ["PWD"] = facts.folder  # they are told the same name of it as all others
         except OSError as error:
             raise MachineError(
                 f"this machine does not see the run's folder {facts.folder}: {error.strerror}"

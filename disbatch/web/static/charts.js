@@ -2,7 +2,7 @@
 // for when everything else is there, and the page does without where it does not come.
 
 import { byId, colour, show } from "./dom.js";
-import { duration, rate } from "./format.js";
+import { counted, duration, rate } from "./format.js";
 import { series } from "./state.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
@@ -51,7 +51,7 @@ export function drawCharts(state, anew = false) {
   ], layout(t), CONFIG);
   plotly.react("chart-running", [area(t, running, "running", colour("--running"), elapsed)], layout(t, slots), CONFIG);
   byId("chart-rate").setAttribute("aria-label", `Tasks per second over time; now ${rate(done.at(-1))} done, ${rate(failed.at(-1))} failed`);
-  byId("chart-running").setAttribute("aria-label", `Running tasks over time; now ${running.at(-1)} on ${slots} slots`);
+  byId("chart-running").setAttribute("aria-label", `Running tasks over time; now ${running.at(-1)} on ${counted(slots, "slot")}`);
 }
 
 function line(x, y, name, shade, text) {

@@ -4,6 +4,8 @@ const whole = new Intl.NumberFormat("en");
 const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 export const count = (n) => whole.format(n);
+/** `1 task`, `1,234 tasks`. */
+export const counted = (n, what) => `${count(n)} ${n === 1 ? what : `${what}s`}`;
 
 // 1:02:03, 2:03; below a minute in seconds
 export function duration(seconds) {

@@ -1,7 +1,7 @@
 // The timeline on the page: which minutes it shows, dragging, zooming, and what is under the pointer.
 
 import { byId, colour, make, setText, show } from "./dom.js";
-import { clock, count, duration, outcome } from "./format.js";
+import { clock, count, counted, duration, outcome } from "./format.js";
 import { gaps, nowAt } from "./state.js";
 import { AXIS, arrange, draw, find } from "./timeline_draw.js";
 
@@ -75,7 +75,7 @@ function drawNow() {
   canvas.dataset.frameMs = (performance.now() - began).toFixed(2);
   canvas.dataset.bars = state.bars.length;
   const busy = state.open.length;
-  canvas.setAttribute("aria-label", `Timeline of slots on ${state.nodes.length} nodes: ${busy} tasks run; the last ${duration(span)} are shown`);
+  canvas.setAttribute("aria-label", `Timeline of slots on ${counted(state.nodes.length, "node")}: ${counted(busy, "running task")}; the last ${duration(span)} are shown`);
 }
 
 function resize(width, height, all) {
