@@ -22,13 +22,13 @@ from disbatch.core.lease import heartbeat_s, margin_s
 from disbatch.core.model import NodeSpec
 from disbatch.runtime.contextsettings import ContextSettings
 from disbatch.runtime.facts import RunFacts
+from disbatch.runtime.files import INFO, STATUS
 from disbatch.runtime.folder import working_folder
 from disbatch.runtime.remote import program_root
 from disbatch.runtime.sweep import is_run_session, sweep, sweep_argv
 from kvsstcp.errors import KvsError
 from kvsstcp.infofile import read_info, read_private
 
-STATUS, INFO = "_status.txt", "_kvsinfo.txt"
 LOCAL = "local"  # in place of a scheduler's name: the engine was forked by the driver
 ASK_S = 3.0  # a driver that lives answers at once
 SWEEP_S = 15.0  # for one node
@@ -84,7 +84,7 @@ class Crashed:
         return self.prefix + INFO
 
     def settle(self, path: str, context: ContextSettings, note: Callable[[str], None]) -> None:
-        seen_alive = self._touched()
+        seen_alive = self.touched()
         self.refuse_living(path)
         unknown = [] if self._knows_all() else ["a host that has joined it"]
         left = [*self._not_swept(context), *unknown]
@@ -96,7 +96,7 @@ class Crashed:
             )
             while time.time() < until:
                 time.sleep(min(LOOK_S, max(0.0, until - time.time())))
-                if self._touched() > seen_alive:
+                if self.touched() > seen_alive:
                     raise UsageError(f"{path}: the run that writes it is not over, on {self.host}")
         elif not left:
             note(f"the run that wrote {path} has crashed; nothing of it runs any more")
@@ -105,7 +105,7 @@ class Crashed:
 
     def refuse_living(self, path: str) -> None:
         """Raises UsageError when the driver lives."""
-        if self._alive():
+        if self.alive():
             raise UsageError(
                 f"{path}: the run that writes it is not over (process {self.pid} on {self.host}); "
                 "wait for its end, or stop it, before it is resumed"
@@ -117,18 +117,20 @@ class Crashed:
         another container of that name its process is not seen."""
         return self.host == os.uname().nodename and not self._alive()
 
-    def _touched(self) -> float:
+    def touched(self) -> float:
+        """When its driver last said that it lives, by the clock."""
         with contextlib.suppress(OSError):
             return os.stat(self._info).st_mtime
         return 0.0
 
-    def _alive(self) -> bool:
+    def alive(self) -> bool:
+        """Whether the driver is seen to live."""
         if self.host == os.uname().nodename:
             return _started(self.pid) == self.started
         from kvsstcp.client import Client
 
         with contextlib.suppress(KvsError, OSError), Client(read_info(self._info), connect_timeout_s=ASK_S):
-            return time.time() - self._touched() < 2 * heartbeat_s(self.lease_s) + margin_s(self.lease_s)
+            return time.time() - self.touched() < 2 * heartbeat_s(self.lease_s) + margin_s(self.lease_s)
         return False
 
     def _knows_all(self) -> bool:

@@ -53,7 +53,7 @@ class TaskEnvironment:
         self._env |= {os.fsencode(name): os.fsencode(value) for name, value in start.environ.items()}
         outer = self._env.get(VARIABLE.encode(), b"")
         self._env[VARIABLE.encode()] = os.fsencode(nested(start.session, os.fsdecode(outer)))
-        self._env[b"DISBATCH_JOBID"] = os.fsencode(start.facts.job_id)
+        self._env[b"DISBATCH_JOBID"] = os.fsencode(start.facts.tasks_job_id)
         self._env[b"DISBATCH_NAMETASKS"] = os.fsencode(start.facts.task_name)
         self._env[b"DISBATCH_ENGINE_RANK"] = b"%d" % start.config.rank
         self._env[b"DISBATCH_CORES_PER_TASK"] = b"%d" % start.cores_per_task

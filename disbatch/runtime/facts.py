@@ -15,6 +15,7 @@ class RunFacts:
     folder: str  # absolute: where the driver, and so every task, was started
     grace_s: float
     loglevel: str
+    tasks_job_id: str  # DISBATCH_JOBID of tasks
     lease_s: float = 300.0
     reattach: bool = False  # a driver that dies may be followed by another, which takes the engines over
 

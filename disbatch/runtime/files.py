@@ -1,38 +1,44 @@
-"""The names of a run's files, and claiming a prefix so that no run ever touches another's files."""
+"""The names of a run's files, and which of the names in a folder are of this kind. `claim` takes them for a run."""
 
 import os
+import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from disbatch.core.errors import MachineError, UsageError
-from kvsstcp.ownfile import create_file, open_named, remove_own
+from disbatch.core.errors import MachineError
+from kvsstcp.ownfile import create_file, remove_own
 
 LIMITS = "_limits.txt"
-_ENDINGS = (
-    "_status.txt",
-    "_driver.txt",
-    "_engine.txt",
-    "_dbUtil.sh",
-    "_kvsinfo.txt",
-    "_url",
-    "_usage.txt",
-    LIMITS,
-)
-MAX_TRIES = 10_000
+STATUS = "_status.txt"
+INFO = "_kvsinfo.txt"
+_ENDINGS = (STATUS, "_driver.txt", "_dbUtil.sh", INFO, "_url", "_usage.txt", LIMITS)
+_ENGINE_LOG = "_engine.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The files of one run. `suffix` is what was added to the prefix because it was taken (".2"), or nothing."""
+    """The files of one run. `suffix` is what was added to the prefix because it was taken (".2"), or nothing.
+
+    `own_name` is the NAME of `-p DIR/NAME`, or nothing; `aside` is the prefix that the files of the earlier run of that name
+    were given, if there were any.
+    """
 
     prefix: str
     suffix: str
     job_id: str
     log: str
+    own_name: str = ""
+    aside: str = ""
+
+    @property
+    def tasks_job_id(self) -> str:
+        """DISBATCH_JOBID of tasks."""
+        return self.own_name or self.job_id
 
     @property
     def status(self) -> str:
-        return self.prefix + "_status.txt"
+        return self.prefix + STATUS
 
     @property
     def dbutil(self) -> str:
@@ -52,7 +58,7 @@ class RunFiles:
 
     @property
     def kvsinfo(self) -> str:
-        return self.prefix + "_kvsinfo.txt"
+        return self.prefix + INFO
 
 
 def engine_log(prefix: str, node: str, label: str) -> str:
@@ -66,45 +72,57 @@ def make_job_id() -> str:
     return time.strftime("%Y%m%d%H%M%S_") + os.urandom(2).hex()
 
 
-def claim(prefix: str | None, task_name: str, job_id: str, logfile: str | None) -> tuple[RunFiles, int]:
-    """Takes the first free prefix by creating its status file; returns the names and the open status file.
+def files_of_run(names: Iterable[str], base: str) -> list[str]:
+    """Those of the names in a folder that a run writes whose prefix ends in `base`.
 
-    `prefix` is what -p gave: a folder keeps the default name, anything else is the beginning of the names. Raises
-    UsageError when the folder is missing or the logfile cannot be opened, MachineError when nothing can be created.
+    An engine's log may look like one of a run with a longer name: `a_b_n1_engine.txt` belongs to `a_b` if there is `a_b_status.txt`.
     """
-    wanted = _prefix_path(prefix, f"{task_name}_{job_id}")
-    folder = os.path.dirname(wanted) or "."
-    if logfile is not None:
-        _try_log(logfile)
-    if not os.path.isdir(folder):
-        raise UsageError(f"-p {prefix}: there is no folder {folder}; create it first")
-    for number in range(1, MAX_TRIES):
-        suffix = f".{number}" if number > 1 else ""
-        candidate = wanted + suffix
-        if _taken(candidate, folder):
-            continue
-        try:
-            descriptor = create_file(candidate + "_status.txt", flags=os.O_RDWR | os.O_APPEND)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise MachineError(f"cannot create {candidate}_status.txt: {error.strerror}") from None
-        log = logfile or candidate + "_driver.txt"
-        return RunFiles(candidate, suffix, job_id + suffix, log), descriptor
-    raise MachineError(f"{wanted}: {MAX_TRIES} runs have taken this prefix; give another with -p")
+    begun = [name for name in names if name.startswith(base + "_")]
+    fixed = [name for name in begun if name[len(base) :] in _ENDINGS]
+    longer = tuple(
+        name.removesuffix(STATUS) + "_" for name in begun if name.endswith(STATUS) and name not in fixed
+    )
+    logs = [
+        name for name in begun if name.endswith(_ENGINE_LOG) and len(name) > len(base) + 1 + len(_ENGINE_LOG)
+    ]
+    return fixed + [name for name in logs if not name.startswith(longer)]
+
+
+def numbers_of(names: Iterable[str], base: str) -> list[int]:
+    """The numbers behind `base` under which there are files of runs, in order."""
+    pattern = re.compile(re.escape(base) + r"\.([1-9][0-9]{0,8})_")
+    found: dict[int, list[str]] = {}
+    for name in names:
+        match = pattern.match(name)
+        if match:
+            found.setdefault(int(match[1]), []).append(name)
+    return sorted(number for number, some in found.items() if files_of_run(some, f"{base}.{number}"))
+
+
+def list_folder(folder: str) -> list[str]:
+    """Raises MachineError."""
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise MachineError(f"cannot read the folder {folder}: {error.strerror}") from None
 
 
 def claimed_before(prefix: str | None, name: str) -> list[tuple[str, str]]:
     """Prefixes, with their suffixes, that earlier runs have claimed with these arguments, in this order."""
-    wanted = _prefix_path(prefix, name)
+    wanted = prefix_path(prefix, name)
     folder = os.path.dirname(wanted) or "."
+    if not os.path.isdir(folder):
+        return []
+    if prefix is not None and names_a_run(prefix):
+        base = os.path.basename(wanted)
+        earlier = [(f"{wanted}.{number}", "") for number in numbers_of(list_folder(folder), base)]
+        return earlier + ([(wanted, "")] if is_taken(wanted, folder) else [])
     found: list[tuple[str, str]] = []
-    while os.path.isdir(folder):
+    while True:
         suffix = f".{len(found) + 1}" if found else ""
-        if not _taken(wanted + suffix, folder):
-            break
+        if not is_taken(wanted + suffix, folder):
+            return found
         found.append((wanted + suffix, suffix))
-    return found
 
 
 def write_secret(path: str, text: str) -> None:
@@ -114,25 +132,18 @@ def write_secret(path: str, text: str) -> None:
         file.write(text)
 
 
-def _try_log(path: str) -> None:
-    try:
-        os.close(open_named(path))
-    except OSError as error:
-        raise UsageError(f"--logfile {path}: {error.strerror}") from None
+def names_a_run(prefix: str) -> bool:
+    """Whether this is DIR/NAME, and no folder."""
+    return not prefix.endswith("/") and not os.path.isdir(prefix)
 
 
-def _prefix_path(prefix: str | None, name: str) -> str:
+def prefix_path(prefix: str | None, name: str) -> str:
+    """The prefix of a run for what -p gave; `name` is the default one."""
     if prefix is None:
         return os.path.join(".", name)
-    if prefix.endswith("/") or os.path.isdir(prefix):
-        return os.path.join(prefix, name)
-    return prefix
+    return prefix if names_a_run(prefix) else os.path.join(prefix, name)
 
 
-def _taken(candidate: str, folder: str) -> bool:
-    start = os.path.basename(candidate) + "_"
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise MachineError(f"cannot read the folder {folder}: {error.strerror}") from None
-    return any(name.startswith(start) and name.endswith(_ENDINGS) for name in names)
+def is_taken(candidate: str, folder: str) -> bool:
+    """Whether there are files of a run with this prefix. Raises MachineError."""
+    return bool(files_of_run(list_folder(folder), os.path.basename(candidate)))

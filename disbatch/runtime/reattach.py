@@ -13,8 +13,8 @@ from disbatch.core.errors import MachineError, UsageError
 from disbatch.core.plural import counted
 from disbatch.core.takeover import Inheritance
 from disbatch.runtime.charges import read_charges
-from disbatch.runtime.crashed import INFO, Crashed, look
-from disbatch.runtime.files import LIMITS, RunFiles, claimed_before
+from disbatch.runtime.crashed import Crashed, look
+from disbatch.runtime.files import INFO, LIMITS, RunFiles, claimed_before
 from disbatch.runtime.folder import is_same_folder, working_folder
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.roster import Entries, read_entries
@@ -64,7 +64,8 @@ class Predecessor:
         except OSError as error:
             raise MachineError(f"cannot go on with {self.status}: {error.strerror}") from None
         log = logfile or self.prefix + "_driver.txt"
-        return RunFiles(self.prefix, self.suffix, self.crashed.job_id, log), descriptor
+        name = os.path.basename(self.prefix)
+        return RunFiles(self.prefix, self.suffix, self.crashed.job_id, log, name), descriptor
 
     def _be_the_only_one(self, descriptor: int) -> None:
         """Of two commands given at the same moment, one goes on. The lock is kept at least until the info file says
@@ -104,6 +105,8 @@ def find_predecessor(settings: RunSettings, list_line: str) -> Predecessor | Non
     if not settings.reattach:
         return None
     for prefix, suffix in reversed(claimed_before(settings.prefix, settings.task_name)):
+        if prefix != settings.prefix:
+            return None  # files of runs before the newest one
         crashed = look(prefix)
         if crashed is None:
             return None  # the newest run of this name has ended, or was none that can be taken over

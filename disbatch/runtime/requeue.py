@@ -8,14 +8,16 @@ import os
 from collections.abc import Callable, Mapping
 
 from disbatch.contexts.slurm import restarts
-from disbatch.runtime.files import claimed_before
+from disbatch.runtime.files import STATUS, claimed_before, names_a_run
 from disbatch.runtime.settings import RunSettings
 from kvsstcp.trustedfile import open_trusted
+
+BEGINS = " begins; status file "
 
 
 def first_words(job_id: str, task_name: str, status: str) -> str:
     """How the log of a run begins."""
-    return f"run {job_id} of {task_name} begins; status file {status}"
+    return f"run {job_id} of {task_name}{BEGINS}{status}"
 
 
 def files_to_resume(
@@ -35,20 +37,31 @@ def files_to_resume(
 def _own(settings: RunSettings, job_id: str) -> list[str]:
     """All of them: one that was stopped early does not have every line of the one before it."""
     name = f"{settings.task_name}_{job_id}"
+    claimed = claimed_before(settings.prefix, name)
+    given = settings.prefix if settings.prefix is not None and names_a_run(settings.prefix) else None
     found = []
-    for prefix, suffix in claimed_before(settings.prefix, name):
-        status = prefix + "_status.txt"
-        log = settings.logfile or prefix + "_driver.txt"
-        words = first_words(job_id + suffix, settings.task_name, status)
+    for runs_since, (prefix, suffix) in enumerate(reversed(claimed)):
+        status = prefix + STATUS
+        # runs of a name given with -p had it plain, whatever their files are called by now
+        plain = given or prefix
+        words = first_words(job_id + suffix, settings.task_name, plain + STATUS)
         named = os.path.basename(prefix) == name + suffix
-        if os.path.isfile(status) and (named or _says(log, words)):
+        if settings.logfile and plain != prefix:
+            mine = _says(settings.logfile, words, BEGINS + plain + STATUS, runs_since)
+        else:
+            mine = _says(settings.logfile or prefix + "_driver.txt", words)
+        if os.path.isfile(status) and (named or mine):
             found.append(status)
-    return found
+    return found[::-1]
 
 
-def _says(path: str, words: str) -> bool:
+def _says(path: str, words: str, about: str = "", runs_since: int = 0) -> bool:
+    """Whether the log has these words; with `about`, as the last but `runs_since` of all that begin a run with that status file."""
     try:
         with os.fdopen(open_trusted(path), encoding="utf-8", errors="surrogateescape") as file:
-            return any(line.rstrip("\n").endswith(words) for line in file)
+            found = [line.rstrip("\n") for line in file if line.rstrip("\n").endswith(about or words)]
     except OSError:
         return False
+    if not about:
+        return bool(found)
+    return len(found) > runs_since and found[-1 - runs_since].endswith(words)

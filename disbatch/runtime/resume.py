@@ -87,6 +87,14 @@ class ResumeFiles:
             ]
         return [as_skipped(line) if line else b"" for line in lines]
 
+    def follow(self, renamed: str) -> None:
+        """A file that may be one of these has this path now."""
+        with contextlib.suppress(OSError):
+            now = os.stat(renamed)
+            same = [os.path.samestat(os.fstat(file.fileno()), now) for file in self._files]
+            self.paths = tuple([renamed if it else path for path, it in zip(self.paths, same, strict=True)])
+            self.earlier = self.paths if self.own is None else self.paths[:-1]
+
     def name_of(self, place: Place) -> str:
         """The path of the file that a line is in."""
         return self.paths[place.file_no]

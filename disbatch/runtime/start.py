@@ -12,6 +12,7 @@ import socket
 from dataclasses import dataclass
 
 from disbatch.contexts.retirement import driver_node
+from disbatch.contexts.slurm import restarts
 from disbatch.core.driver import DriverConfig, DriverCore
 from disbatch.core.driver_events import ContextOpened, Ending
 from disbatch.core.errors import DisBatchError, MachineError
@@ -22,13 +23,14 @@ from disbatch.core.snapshot import RunSnapshot
 from disbatch.core.status import HEADER
 from disbatch.core.takeover import Inheritance
 from disbatch.runtime.certificate import CertificateMaker
+from disbatch.runtime.claim import claim
 from disbatch.runtime.crashed import last_words, settle_crashed
 from disbatch.runtime.dbutil import how_to_join, write_script
 from disbatch.runtime.display import EarlyMessages, View
 from disbatch.runtime.driver import DriverShell
 from disbatch.runtime.enginestart import LIFELINE_MARK, EngineStart
 from disbatch.runtime.facts import RunFacts
-from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
+from disbatch.runtime.files import STATUS, RunFiles, engine_log, make_job_id
 from disbatch.runtime.folder import as_seen, working_folder
 from disbatch.runtime.hosting import launch_orders, node_name
 from disbatch.runtime.launches import Launched, LaunchOrder
@@ -105,13 +107,7 @@ def run(
         files, status_fd = before.claim(settings.logfile)
         said.warn(before.words(settings.losses.lease_s))
     else:
-        job_id = settings.job_id or make_job_id()
-        files, status_fd = claim(settings.prefix, settings.task_name, job_id, settings.logfile)
-    if settings.reattach and not before:
-        said.note(f"--reattach: nothing to go on with, {as_seen(files.prefix)} is a new run")
-    if files.suffix and not before:
-        taken = files.prefix.removesuffix(files.suffix)
-        said.note(f"{taken} is taken by an earlier run, this one is {files.prefix}")
+        files, status_fd = _claim_files(settings, resume, said)
     if settings.status_header and not before:
         os.write(status_fd, HEADER + b"\n")
     facts = _facts(settings, files, before.crashed.did if before else os.urandom(RUN_BYTES).hex())
@@ -130,11 +126,32 @@ def run(
         raise MachineError(words) from error
 
 
+def _claim_files(
+    settings: RunSettings, resume: ResumeFiles | None, said: EarlyMessages
+) -> tuple[RunFiles, int]:
+    """Take the names of a new run, and say what that has led to."""
+    job_id = settings.job_id or make_job_id()
+    requeued = restarts(os.environ) > 0
+    claimed = claim(settings.prefix, settings.task_name, job_id, settings.logfile, requeued=requeued)
+    files, _ = claimed
+    if settings.reattach:
+        said.note(f"--reattach: nothing to go on with, {as_seen(files.prefix)} is a new run")
+    if files.aside:
+        said.note(f"the files of the earlier run {files.prefix} are {files.aside}_… now")
+        if resume:
+            resume.follow(files.aside + STATUS)
+    if files.suffix:
+        taken = files.prefix.removesuffix(files.suffix)
+        said.note(f"{taken} is taken by an earlier run, this one is {files.prefix}")
+    return claimed
+
+
 def _facts(settings: RunSettings, files: RunFiles, did: str) -> RunFacts:
     """`did` is the same for all drivers of one run: engines, and what they started, are found by it."""
     return RunFacts(
         did=did,
         job_id=files.job_id,
+        tasks_job_id=files.tasks_job_id,
         task_name=settings.task_name,
         prefix=as_seen(files.prefix),
         folder=working_folder(),

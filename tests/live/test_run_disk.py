@@ -98,7 +98,7 @@ def test_a_signal_ends_a_run_whose_disk_stays_full(bench: Bench, disk: SmallDisk
     disk.make_room()
     again = bench.shell(f"cd tasks && {result.resume}")
     assert again.code == 0, again.err
-    assert bench.done("disk/run.2_status.txt") == list(range(COUNT))
+    assert bench.done("disk/run_status.txt") == list(range(COUNT))
 
 
 def test_a_disk_that_is_full_from_the_start(bench: Bench, disk: SmallDisk) -> None:

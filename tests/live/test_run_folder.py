@@ -159,4 +159,4 @@ def test_a_signal_ends_a_run_whose_folder_is_gone(bench: Bench) -> None:
     (bench.path / "away").rename(bench.path / "out")
     again = bench.shell(result.resume)
     assert again.code == 0, again.err
-    assert bench.done("out/run.2_status.txt") == list(range(FIRST + COUNT + LATER))
+    assert bench.done("out/run_status.txt") == list(range(FIRST + COUNT + LATER))

@@ -68,7 +68,7 @@ def test_running_tasks_run_on_and_results_that_waited_are_recorded(bench: Bench)
     assert new.end().code == 0, new.err()
     assert first.end().code == second.end().code == 0
     assert bench.done() == list(range(12)) and all(len(pids) == 1 for pids in begun(bench).values())
-    assert "the list, and" not in new.err() and not (bench.path / "run.2_status.txt").exists()
+    assert "the list, and" not in new.err() and not (bench.path / "run.1_status.txt").exists()
 
 
 def test_what_runs_is_never_given_out_twice_and_ends_with_the_new_driver(bench: Bench) -> None:
@@ -183,7 +183,7 @@ def test_a_living_driver_is_not_replaced(bench: Bench) -> None:
     assert run.end().code == 0 and pool.end().code == 0
     assert not os.path.exists(bench.path / "run_kvsinfo.txt")
     fresh = again(bench)  # nothing is left to go on with: a run of its own
-    fresh.until(lambda: "run is taken by an earlier run, this one is run.2" in fresh.err(), "it begins anew")
+    fresh.until(lambda: "the files of the earlier run run are run.1_… now" in fresh.err(), "it begins anew")
     fresh.signal(signal.SIGTERM)
     fresh.end()
 

@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from disbatch_runs import Bench
 
 # The first tasks wait for `go`, those behind them are quick and say that they ran.
@@ -22,18 +23,19 @@ def test_a_resumed_run_that_ends_before_it_has_read_all_of_the_list(bench: Bench
     first.signal(signal.SIGTERM)
     assert first.end().code == 143
     second = bench.start("-s", "localhost:1", "-p", "run", "-r", "run_status.txt", "Tasks")
-    log = bench.path / "run.2_driver.txt"
+    log = bench.path / "run_driver.txt"
+    second.until_exists("run.1_driver.txt")
     second.until(lambda: log.exists() and "has signed in" in log.read_text(), "the engine is there")
     second.signal(signal.SIGTERM)
     done = second.end()
     assert done.code == 143
-    assert len(bench.done("run.2_status.txt")) < QUICK  # else this test shows nothing
+    assert len(bench.done()) < QUICK  # else this test shows nothing
     bench.file("go", "")
     command = done.out.splitlines()[-1].split(": ", 1)[1]
     assert command.count(" -r ") == 2
     third = bench.shell(command.replace("localhost:1", "localhost:4"))
     assert third.code == 0, third.err
-    assert bench.done("run.3_status.txt") == list(range(WAITING + QUICK)) and ran_once(bench)
+    assert bench.done() == list(range(WAITING + QUICK)) and ran_once(bench)
 
 
 JOB = {"SLURM_JOB_ID": "77"}
@@ -62,16 +64,21 @@ def test_a_requeued_job_goes_on_from_its_own_status_file(bench: Bench) -> None:
     assert {row.flags[3] for row in bench.rows("Tasks_77.3_status.txt")} == {"S"}
 
 
-def test_only_the_files_of_this_job_are_taken(bench: Bench) -> None:
+@pytest.mark.parametrize("logfile", [(), ("--logfile", "log")], ids=["own log", "one log for all"])
+def test_only_the_files_of_this_job_are_taken(bench: Bench, logfile: tuple[str, ...]) -> None:
     """With -p, files of the same prefix may be another job's, about the same list."""
-    killed(bench, "-p", "run", env={"SLURM_JOB_ID": "76"})
+    killed(bench, "-p", "run", *logfile, env={"SLURM_JOB_ID": "76"})
     bench.file("go", "")
-    done = bench.run("-s", "localhost:3", "-p", "run", "Tasks", env=AGAIN)
+    done = bench.run("-s", "localhost:3", "-p", "run", *logfile, "Tasks", env=AGAIN)
     assert done.code == 0 and "requeued" not in done.err
     assert bench.read("0.ran") == "\n\n"
-    again = bench.run("-s", "localhost:3", "-p", "run", "Tasks", env=AGAIN)
-    assert again.code == 0 and "it goes on from run.2_status.txt" in again.err
+    for number in (2, 3):
+        again = bench.run("-s", "localhost:3", "-p", "run", *logfile, "Tasks", env=AGAIN)
+        assert again.code == 0 and "(restart 1): it goes on from " in again.err
+        own = ["run.2_status.txt", "run_status.txt"] if number == 3 else ["run_status.txt"]
+        assert f"it goes on from {', '.join(own)}\n" in again.err
     assert bench.read("0.ran") == "\n\n"
+    assert {row.flags[3] for row in bench.rows()} == {"S"}
 
 
 def test_a_job_that_was_not_requeued_begins_anew(bench: Bench) -> None:

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from disbatch_runs import Bench, Run, children, processes_of, wait_until
+from disbatch_runs import Bench, Run, children, processes_of, read_environ, wait_until
 
 WAIT = "touch $DISBATCH_TASKID.runs; until [ -e go ]; do sleep 0.02; done"
 # Tests beside these, in other processes, have other tasks.
@@ -14,8 +14,9 @@ STUBBORN = "trap '' TERM; touch $DISBATCH_TASKID.runs; while true; do sleep 0.05
 
 
 def with_job_id(job_id: str) -> list[int]:
-    """Processes that have DISBATCH_JOBID in their environment, as tasks have."""
-    return processes_of(f"DISBATCH_JOBID={job_id}\0")
+    """The tasks of this run: what their driver was given for its id is left in their environment."""
+    found = processes_of(f"DISBATCH_SSH_JOBID={job_id}\0")
+    return [pid for pid in found if b"\0DISBATCH_TASKID=" in read_environ(pid)]
 
 
 def waiting_run(bench: Bench, *arguments: str, tasks: str = f"{WAIT}\n" * 5) -> Run:
@@ -31,7 +32,7 @@ def completes(bench: Bench, command: str, *ids: int) -> None:
     bench.file("go", "")
     result = bench.shell(command)
     assert result.code == 0, result.err
-    assert bench.done("run.2_status.txt") == list(ids)
+    assert bench.done("run_status.txt") == list(ids)
 
 
 def test_one_sigint_waits_for_what_runs(bench: Bench) -> None:
@@ -49,7 +50,7 @@ def test_one_sigint_waits_for_what_runs(bench: Bench) -> None:
     assert [bench.row(i).returncode for i in (0, 1)] == [0, 0]
     assert with_job_id(JOB) == []
     completes(bench, result.resume, 0, 1, 2, 3, 4)
-    assert [bench.row(i, "run.2_status.txt").flags for i in (0, 1, 2)] == ["   S", "   S", "    "]
+    assert [bench.row(i, "run_status.txt").flags for i in (0, 1, 2)] == ["   S", "   S", "    "]
 
 
 def test_two_sigints_stop_what_runs(bench: Bench) -> None:
@@ -128,7 +129,7 @@ def test_what_is_done_before_a_signal_keeps_its_line(bench: Bench) -> None:
     result = run.end(10)
     assert result.code == 143 and bench.done() == [0]
     completes(bench, result.resume, 0, 1)
-    assert bench.row(0, "run.2_status.txt").flags == "R  S"
+    assert bench.row(0, "run_status.txt").flags == "R  S"
 
 
 def test_a_signal_while_a_barrier_waits(bench: Bench) -> None:
@@ -141,7 +142,7 @@ def test_a_signal_while_a_barrier_waits(bench: Bench) -> None:
     assert result.code == 130 and bench.done() == [0]
     assert [row.flags for row in bench.rows()] == ["    "]
     assert bench.shell(result.resume).code == 0
-    assert [row.flags for row in bench.rows("run.2_status.txt")] == ["   S", "B    ", "    "]
+    assert [row.flags for row in bench.rows("run_status.txt")] == ["   S", "B    ", "    "]
 
 
 def test_a_signal_during_a_repeat_of_millions(bench: Bench) -> None:
@@ -164,7 +165,7 @@ def test_a_signal_during_a_repeat_of_millions(bench: Bench) -> None:
 def test_e_gives_exit_code_1_when_a_task_failed(bench: Bench) -> None:
     assert bench.here(1, tasks="true\nfalse\ntrue\n").code == 0
     assert bench.here(1, "-e", tasks="true\nfalse\ntrue\n").code == 1
-    assert bench.done("run.2_status.txt") == [0, 1, 2]
+    assert bench.done("run_status.txt") == [0, 1, 2]
     assert bench.here(1, "--exit-code", tasks="true\n").code == 0
 
 

@@ -62,7 +62,7 @@ def test_signals_and_exit_codes(bench: Bench) -> None:
 def test_environment_of_a_task(bench: Bench) -> None:
     tasks = "#DISBATCH PERENGINE START env > pe\n\n# three\nenv > plain\n#DISBATCH REPEAT 1 start -7 env > repeated\n"
     env = {"DISBATCH_SSH_JOBID": "J17", "MINE": "é x"}
-    bench.here(2, "-c", "2", "-s", "localhost:2", tasks=tasks, env=env)
+    bench.run("-s", "localhost:4", "-c", "2", tasks=tasks, env=env)
 
     def environment(name: str) -> dict[str, str]:
         return dict(line.split("=", 1) for line in bench.read(name).splitlines() if "=" in line)
@@ -98,9 +98,13 @@ def test_environment_of_a_task(bench: Bench) -> None:
 
 
 def test_the_job_id_gets_the_number_of_a_taken_prefix(bench: Bench) -> None:
-    for _ in range(2):
-        bench.here(1, tasks="echo $DISBATCH_JOBID >> ids", env={"DISBATCH_SSH_JOBID": "J"})
-    assert bench.read("ids").split() == ["J", "J.2"]
+    """With -p NAME it is NAME, which each run of that name has in turn."""
+    environ = {"DISBATCH_SSH_JOBID": "J"}
+    for prefix in ([], ["-p", "here"], ["-p", "sub/"], ["-p", "sub/there"]):
+        (bench.path / "sub").mkdir(exist_ok=True)
+        for _ in range(2):
+            bench.run("-s", "localhost:1", *prefix, tasks="echo $DISBATCH_JOBID >> ids", env=environ)
+    assert bench.read("ids").split() == ["J", "J.2", "here", "here", "J", "J.2", "there", "there"]
 
 
 def test_each_task_is_a_bash_in_its_own_session_with_nothing_to_read(bench: Bench) -> None:

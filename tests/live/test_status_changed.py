@@ -96,7 +96,7 @@ def test_more_rows_are_gone_than_are_kept(bench: Bench) -> None:
     assert "The run ended early: lines of the status file are lost." in result.out
     again = bench.shell(result.resume)
     assert again.code == 0, again.err
-    rows = bench.rows("run.2_status.txt")
+    rows = bench.rows("run_status.txt")
     assert sorted(row.task_id for row in rows) == list(range(count + 1))
     assert sorted(row.task_id for row in rows if row.flags[3] != "S") == missing
 

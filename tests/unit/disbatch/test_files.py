@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from disbatch.core.errors import DisBatchError, UsageError
-from disbatch.runtime.files import RunFiles, claim, engine_log, make_job_id
+from disbatch.runtime.claim import claim
+from disbatch.runtime.files import RunFiles, engine_log, make_job_id
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def take(
 ) -> RunFiles:
     files, descriptor = claim(prefix, name, job_id, logfile)
     status = os.fstat(descriptor)
-    os.close(descriptor)
+    os.close(descriptor)  # and so the run is over
     assert stat.S_ISREG(status.st_mode) and status.st_ino == os.stat(files.status).st_ino
     return files
 
@@ -72,23 +73,49 @@ def test_a_missing_folder_is_an_error_and_is_not_made(prefix: str, tmp_path: Pat
         "SSH0_vm_engine.txt",
     ],
 )
-def test_any_file_of_that_prefix_takes_it(ending: str) -> None:
+def test_any_file_of_that_prefix_is_renamed(ending: str) -> None:
     Path(f"run_{ending}").write_text("precious")
     files = take("run")
-    assert (files.prefix, files.job_id, files.suffix) == ("run.2", "42.2", ".2")
-    assert Path(f"run_{ending}").read_text() == "precious"
+    assert (files.prefix, files.job_id, files.suffix, files.aside) == ("run", "42", "", "run.1")
+    assert Path(f"run.1_{ending}").read_text() == "precious"
 
 
-def test_the_next_free_number_is_found() -> None:
-    assert [take("run").prefix for _ in range(4)] == ["run", "run.2", "run.3", "run.4"]
-    os.remove("run.2_status.txt")
-    assert take("run").prefix == "run.2"
+def test_the_default_name_gets_a_number_where_it_is_taken() -> None:
+    assert [take().prefix for _ in range(4)] == ["./Tasks_42", "./Tasks_42.2", "./Tasks_42.3", "./Tasks_42.4"]
+    os.remove("Tasks_42.2_status.txt")
+    files = take()
+    assert (files.prefix, files.job_id, files.suffix) == ("./Tasks_42.2", "42.2", ".2")
 
 
-@pytest.mark.parametrize("name", ["other_status.txt", "runner_status.txt", "run", "run.txt", "run_notes"])
+def test_the_job_id_of_tasks_is_the_name_that_was_given() -> None:
+    os.mkdir("sub")
+    assert [take(prefix).tasks_job_id for prefix in ("run", "sub/run", "sub/", None)] == [
+        "run",
+        "run",
+        "42",
+        "42",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "other_status.txt",
+        "runner_status.txt",
+        "run",
+        "run.txt",
+        "run_notes",
+        "run_other_usage.txt",
+        "run_b_status.txt",
+        "run_engine.txt",
+    ],
+)
 def test_files_of_others_do_not_matter(name: str) -> None:
     Path(name).write_text("")
-    assert take("./run").prefix == "./run"
+    files = take("./run")
+    assert (files.prefix, files.aside) == ("./run", "") and os.path.exists(name)
+    os.rename("run_status.txt", "sth")
+    assert take(None, "run", "b").prefix == ("./run_b.2" if "run_b" in name else "./run_b")
 
 
 def test_a_logfile_of_its_own() -> None:
