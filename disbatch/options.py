@@ -349,5 +349,5 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
         dest="tasks_per_node",
         type=count_from(1),
         metavar="N",
-        help="tasks at a time on each node (at most cores/cpusPerTask)",
+        help="tasks at a time on each node, at most cores/cpusPerTask; without -c each has an equal share of the cores",
     )

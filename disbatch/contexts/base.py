@@ -121,48 +121,49 @@ class Scheduler(ABC):
 
 def allocate(
     shares: list[NodeShare],
-    cores_per_task: "Fraction | int",
+    cores_per_task: "Fraction | int | None",
     tasks_per_node: int | None,
     *,
     bind: bool = False,
     gpus: bool = False,
 ) -> Allocation:
-    """Slots for each node: as many tasks as its cores hold at `cores_per_task`, at most `tasks_per_node`.
+    """Slots for each node: as many tasks as its cores hold at `cores_per_task`, at most `tasks_per_node`. Where only the latter is
+    given, that many, and each has an equal share of the cores; where neither is, a slot for each core.
 
     With `bind`, tasks are to stay on CPUs of their slot, unless several of them are to share one. Raises UsageError with the
     arithmetic when no node has a slot.
     """
-    need = math.ceil(cores_per_task) if bind and cores_per_task >= 1 else 0
+    least = cores_per_task or 1
     nodes: list[NodeSpec] = []
-    warnings: list[str] = []
     without: list[str] = []
     cut: dict[tuple[int, int], list[str]] = {}  # by cores and tasks that fit: names of nodes where -t is more
-    told = max(1, int(cores_per_task))
     for share in shares:
         if not is_node_name(share.name):
             raise UsageError(
                 f"{share.name!r} cannot be the name of a node; see what the scheduler says, or the list of hosts"
             )
-        fitting = int(share.cores // cores_per_task)
+        fitting = int(share.cores // least)
         if fitting == 0:
             without.append(
-                f"{share.name}: {counted(share.cores, 'core')} / {_number(cores_per_task)} per task = 0 slots"
+                f"{share.name}: {counted(share.cores, 'core')} / {_number(least)} per task = 0 slots"
             )
             continue
-        slots = fitting
-        if tasks_per_node is not None:
-            if tasks_per_node > fitting:
-                cut.setdefault((share.cores, fitting), []).append(share.name)
-            slots = min(fitting, tasks_per_node)
+        slots = min(fitting, tasks_per_node or fitting)
+        if slots < (tasks_per_node or 0):
+            cut.setdefault((share.cores, fitting), []).append(share.name)
+        divided = cores_per_task is None and tasks_per_node is not None
+        cores = share.cores // slots if divided else least
+        need = math.ceil(cores) if bind and cores >= 1 else 0
         rule = BindRule(need, max(share.owned, share.cores), share.confined) if need else NO_BINDING
+        told = max(1, int(cores))
         nodes.append(NodeSpec(share.name, slots, share.cores, told, rule, gpus=0 if gpus else None))
-    for (cores, fitting), names in cut.items():
-        warnings.append(
-            f"{some(names)}: -t {tasks_per_node} is more than {counted(cores, 'core')} / "
-            f"{_number(cores_per_task)} per task allow: {counted(fitting, 'task')} at a time"
-        )
     if not nodes:
         raise UsageError(f"no node has a slot: {'; '.join(without)}. Give more cores, or a smaller -c")
+    warnings = [
+        f"{some(names)}: -t {tasks_per_node} is more than {counted(cores, 'core')} / "
+        f"{_number(least)} per task allow: {counted(fitting, 'task')} at a time"
+        for (cores, fitting), names in cut.items()
+    ]
     if without:
         warnings.append(f"nodes without a slot are not used: {'; '.join(without)}")
     return Allocation(tuple(nodes), tuple(warnings))

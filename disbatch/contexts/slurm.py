@@ -249,8 +249,12 @@ class Slurm(Scheduler):
         self, environ: Mapping[str, str], wishes: Wishes, names: str | None, details: str | None
     ) -> Allocation:
         nodes = names_in(node_list(environ), names)
-        found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill)
-        allocation = allocate(found, cores, wishes.tasks_per_node, bind=wishes.bind, gpus=wishes.gpus)
+        # -t alone divides the node, whatever number of tasks, and of cores for each, the job was submitted with
+        divides = wishes.cores_per_task is None and wishes.tasks_per_node is not None
+        found, cores, warnings = shares(environ, nodes, wishes.cores_per_task, fill=wishes.fill or divides)
+        allocation = allocate(
+            found, None if divides else cores, wishes.tasks_per_node, bind=wishes.bind, gpus=wishes.gpus
+        )
         warnings += _tasks_differ(environ, wishes.tasks_per_node, allocation)
         allocation = dataclasses.replace(allocation, warnings=(*warnings, *allocation.warnings))
         return with_gpus(allocation, details) if wishes.gpus else allocation

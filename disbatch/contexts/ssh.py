@@ -95,8 +95,9 @@ class Ssh(Scheduler):
         self, environ: Mapping[str, str], wishes: Wishes, answers: Mapping[str, str | None]
     ) -> Allocation:
         shares = parse_hosts(*_lists(environ, wishes), wishes.own)
-        cores = wishes.cores_per_task or 1
-        return allocate(shares, cores, wishes.tasks_per_node, bind=wishes.bind, gpus=wishes.gpus)
+        return allocate(
+            shares, wishes.cores_per_task, wishes.tasks_per_node, bind=wishes.bind, gpus=wishes.gpus
+        )
 
     def host_names(self, environ: Mapping[str, str], wishes: Wishes) -> tuple[str, ...]:
         names = [share.name for share in parse_hosts(*_lists(environ, wishes))]

@@ -81,6 +81,17 @@ def test_slots(cores: int, per_task: str, at_most: int | None, slots: int, told:
     assert allocation.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("cores", "at_most", "slots", "told"),
+    [(16, 4, 4, 4), (16, 1, 1, 16), (10, 4, 4, 2), (4, 4, 4, 1), (4, 9, 4, 1), (4, None, 4, 1)],
+)
+def test_t_alone_divides_the_cores(cores: int, at_most: int | None, slots: int, told: int) -> None:
+    allocation = allocate(shares(cores), None, at_most, bind=True)
+    (node,) = allocation.nodes
+    assert (node.slots, node.cores_per_task, node.bind.need) == (slots, told, told)
+    assert bool(allocation.warnings) == ((at_most or 0) > cores)
+
+
 def test_more_tasks_than_fit_are_cut_with_a_warning() -> None:
     allocation = allocate(shares(4, 8), Fraction(2), 3)
     assert [node.slots for node in allocation.nodes] == [2, 3]

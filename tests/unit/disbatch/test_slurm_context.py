@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from disbatch.contexts import slurm
-from disbatch.contexts.base import Wishes, allocate
+from disbatch.contexts.base import Wishes
 from disbatch.core.binding import NO_BINDING
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
@@ -55,8 +55,40 @@ def test_slots(
         "SLURM_CPUS_PER_TASK": per_task,
     }
     names = [f"n{number}" for number in range(len(slots))]
-    shares, cores, _ = slurm.shares(environ, names, Fraction(c) if c else None, fill=fill)
-    assert [node.slots for node in allocate(shares, cores, t).nodes] == slots
+    environ |= {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n"}
+    wishes = Wishes(cores_per_task=Fraction(c) if c else None, tasks_per_node=t, fill=fill)
+    found = slurm.Slurm().allocate(environ, wishes, {"nodes 0": " ".join(names)})
+    assert [node.slots for node in found.nodes] == slots
+
+
+@pytest.mark.parametrize(
+    ("tasks", "cpus", "per_task", "c", "t", "expected"),
+    [
+        ("1", "40", "40", None, 10, [(10, 4)]),  # sbatch -c 40 … disBatch -t 10
+        ("1", "40", "40", None, 1, [(1, 40)]),
+        ("1", "40", "", None, 10, [(10, 4)]),  # sbatch --exclusive
+        ("10(x2)", "10(x2)", "", None, 3, [(3, 3), (3, 3)]),
+        ("4,2", "4,2", "", None, 3, [(3, 1), (2, 1)]),  # no more than there are cores
+        ("10", "10", "", "4", 3, [(2, 4)]),
+        ("10", "10", "", "2", 3, [(3, 2)]),
+        ("1", "40", "40", "4", None, [(10, 4)]),
+    ],
+)
+def test_the_command_line_wins(
+    tasks: str, cpus: str, per_task: str, c: str | None, t: int | None, expected: list[tuple[int, int]]
+) -> None:
+    environ = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n", "SLURM_NTASKS": "1"}
+    environ |= {
+        "SLURM_TASKS_PER_NODE": tasks,
+        "SLURM_JOB_CPUS_PER_NODE": cpus,
+        "SLURM_CPUS_PER_TASK": per_task,
+    }
+    wishes = Wishes(cores_per_task=Fraction(c) if c else None, tasks_per_node=t)
+    names = " ".join(f"n{number}" for number in range(len(expected)))
+    found = slurm.Slurm().allocate(environ, wishes, {"nodes 0": names})
+    assert [(node.slots, node.cores_per_task) for node in found.nodes] == expected
+    fewer = t is not None and any(slots < t for slots, _ in expected)
+    assert any(f"-t {t} is more than " in text for text in found.warnings) == fewer
 
 
 def test_where_both_say_how_many_cores_ours_holds_and_both_are_shown() -> None:
