@@ -46,8 +46,13 @@ def program() -> NoReturn:
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from disbatch.core.errors import DisBatchError
     from disbatch.core.printable import printable_message
+    from disbatch.runtime.contextsettings import left_to_another
     from disbatch.runtime.settings import settings_from
 
+    words = left_to_another(options, os.environ)
+    if words:
+        print_last(2, [f"disBatch: {words}"])
+        return 0
     try:
         settings = settings_from(options, os.environ)
         if settings.dry_run:

@@ -106,8 +106,12 @@ def _join(prefix: str, options: argparse.Namespace) -> int:
     from disbatch.monitor.console import PlainView
     from disbatch.output import OutputStream
     from disbatch.runtime.context import run_context
-    from disbatch.runtime.contextsettings import context_settings
+    from disbatch.runtime.contextsettings import context_settings, left_to_another
 
+    words = left_to_another(options, os.environ)
+    if words:
+        print(f"disBatch: {words}", file=sys.stderr)
+        return 0
     settings = context_settings(options, os.environ)
     view = PlainView(OutputStream(2))
     view.begin()

@@ -296,7 +296,11 @@ def _add_feeding(group: argparse._ArgumentGroup) -> None:
         metavar="[HOST:]PORT",
         help="open the KVS of this run, without any protection, to old clients too (default: on loopback, a free port)",
     )
-    add("--use-address", metavar="HOST:PORT", help="address at which engines find this run")
+    add(
+        "--use-address",
+        metavar="HOST:PORT",
+        help="address at which engines find this run (port 0: a free one)",
+    )
 
 
 def add_context_arguments(parser: argparse.ArgumentParser) -> None:

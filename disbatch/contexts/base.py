@@ -114,9 +114,13 @@ class Scheduler(ABC):
         """The environment of that command; `extra` is what the user adds (see the scheduler's own page)."""
         return {**environ, **extra}
 
-    def task_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """What tasks get beside the engine's own environment."""
+    def task_environ(self, environ: Mapping[str, str], node: NodeSpec) -> dict[str, str]:
+        """What tasks on this node get beside the engine's own environment."""
         return {}
+
+    def task_file(self, environ: Mapping[str, str], node: NodeSpec) -> tuple[str, str]:
+        """A variable of these tasks that has the path of a file, and the text that is in it; two empty ones: none."""
+        return "", ""
 
 
 def allocate(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from disbatch.contexts.base import Allocation, NodeShare, Scheduler, Wishes, allocate
 from disbatch.contexts.slurmgpus import gpus_by_node
+from disbatch.contexts.slurmstep import in_step, of_job
 from disbatch.core.errors import PackageMissingError, UsageError
 from disbatch.core.model import NodeSpec
 from disbatch.core.plural import counted
@@ -45,6 +46,18 @@ _TASK_DROPS = (
     "SLURM_GTIDS",
     "SLURM_TASK_PID",
     "PMI",
+    # and what binds, counts or numbers the processes of a job that is larger than a task
+    "SLURM_NTASKS_PER_",
+    "SLURM_DIST",
+    "SLURM_HOSTFILE",
+    "SLURM_ARBITRARY_NODELIST",
+    "SLURM_HINT",
+    "SLURM_GPU_BIND",
+    "SLURM_TOPOLOGY_ADDR",
+    "SLURM_SPREAD_JOB",
+    "SLURM_USE_MIN_NODES",
+    "SLURM_OVERCOMMIT",
+    "SLURM_TRES_PER_TASK",
 )
 _JOB_PREFIXES = ("SLURM_", "SBATCH_", "SALLOC_")
 _REPEATED = re.compile(r"([0-9]+)(?:\(x([0-9]+)\))?\Z")
@@ -167,6 +180,24 @@ def job_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environ.items() if k.startswith(_JOB_PREFIXES) and not k.startswith(_TASK_DROPS)}
 
 
+def one_process(node: NodeSpec) -> dict[str, str]:
+    """The variables by which a task looks like a job of one process on its own node.
+
+    Frameworks that look for Slurm then work alone, and srun starts one process. SLURM_CPUS_PER_TASK is no option of srun since
+    22.05, which wants SRUN_CPUS_PER_TASK: that is left to the user, as it would keep a second srun on the node waiting.
+    """
+    cores = str(node.cores_per_task)
+    ones = ("NTASKS", "NPROCS", "NNODES", "JOB_NUM_NODES", "TASKS_PER_NODE")
+    zeros = ("PROCID", "LOCALID", "NODEID")
+    return {
+        **{f"SLURM_{name}": "1" for name in ones},
+        **{f"SLURM_{name}": "0" for name in zeros},
+        **{f"SLURM_{name}": cores for name in ("CPUS_PER_TASK", "CPUS_ON_NODE", "JOB_CPUS_PER_NODE")},
+        "SLURM_NODELIST": node.name,
+        "SLURM_JOB_NODELIST": node.name,
+    }
+
+
 def names_in(text: str, printed: str | None) -> list[str]:
     """The names in a node list of Slurm: what scontrol made of it, else by python-hostlist. Raises UsageError."""
     if printed is not None:
@@ -220,6 +251,8 @@ class Slurm(Scheduler):
         asked: dict[str, tuple[str, ...]] = {
             f"nodes {n}": ("scontrol", "show", "hostnames", node_list(p)) for n, p in enumerate(parts)
         }
+        if in_step(environ) and len(parts) == 1:
+            asked["job"] = ("scontrol", "show", "job", environ[JOB_VARIABLE])
         if wishes.gpus:
             asked["details"] = ("scontrol", "show", "job", "--details", environ[JOB_VARIABLE])
         return asked
@@ -229,7 +262,11 @@ class Slurm(Scheduler):
     ) -> Allocation:
         parts = components(environ)
         if len(parts) == 1:
-            return self._component(parts[0], wishes, answers.get("nodes 0"), answers.get("details"))
+            names, job = answers.get("nodes 0"), answers.get("job")
+            if job:
+                cpus = counts(environ.get("SLURM_JOB_CPUS_PER_NODE", ""), "SLURM_JOB_CPUS_PER_NODE")
+                environ = of_job(environ, names_in(node_list(environ), names), cpus, job)
+            return self._component(environ, wishes, names, answers.get("details"))
         nodes: list[NodeSpec] = []
         said: list[str] = []
         for number, part in enumerate(parts):
@@ -270,5 +307,11 @@ class Slurm(Scheduler):
     def launch_environ(self, environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
         return launch_environ(environ, extra)
 
-    def task_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        return job_environ(environ)
+    def task_environ(self, environ: Mapping[str, str], node: NodeSpec) -> dict[str, str]:
+        return job_environ(environ) | one_process(node)
+
+    def task_file(self, environ: Mapping[str, str], node: NodeSpec) -> tuple[str, str]:
+        # Without -w, srun takes the first nodes of the job, and no other variable keeps it on this one. As many processes
+        # can be asked for as there are lines.
+        several = HET_SIZE_VARIABLE not in environ and environ.get("SLURM_JOB_NUM_NODES", "1") != "1"
+        return ("SLURM_HOSTFILE", f"{node.name}\n" * node.cores_per_task) if several else ("", "")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from disbatch.contexts import slurm
 from disbatch.contexts.base import Allocation, Scheduler, Wishes
 from disbatch.contexts.jobend import check_drain
+from disbatch.contexts.slurmstep import not_the_first
 from disbatch.contexts.ssh import Ssh
 from disbatch.contexts.table import choose
 from disbatch.core.errors import PackageMissingError, UsageError
@@ -75,6 +76,11 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
         options.drain_before,
         _retire_command(options, scheduler, environ),
     )
+
+
+def left_to_another(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    """Why this process has nothing to do, as another one does it all; empty where it has. With -s each is on its own."""
+    return "" if options.ssh_node else not_the_first(environ)
 
 
 def no_context(options: argparse.Namespace) -> ContextSettings:

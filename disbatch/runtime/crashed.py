@@ -115,7 +115,7 @@ class Crashed:
     def died_here(self) -> bool:
         """Whether its driver was a process of this machine, and is no more. Only for somebody who has not reached it: in
         another container of that name its process is not seen."""
-        return self.host == os.uname().nodename and not self._alive()
+        return self.host == os.uname().nodename and not self.alive()
 
     def touched(self) -> float:
         """When its driver last said that it lives, by the clock."""

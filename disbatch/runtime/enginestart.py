@@ -35,6 +35,7 @@ class EngineStart:
     bind: BindRule
     gpus: bool  # whether those of the node are divided among the slots
     driver_pid: int = 0
+    task_file: tuple[str, str] = ("", "")  # a variable of tasks that leads to a file, and its text
 
     @property
     def session(self) -> str:
@@ -51,6 +52,12 @@ class TaskEnvironment:
         drops = tuple(map(os.fsencode, start.environ_drops))
         self._env = {name: value for name, value in base.items() if not (drops and name.startswith(drops))}
         self._env |= {os.fsencode(name): os.fsencode(value) for name, value in start.environ.items()}
+        name, text = start.task_file
+        if name:
+            # without a name in any folder: it goes with the engine, which tasks do not outlive
+            descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+            os.write(descriptor, os.fsencode(text))
+            self._env[os.fsencode(name)] = b"/proc/%d/fd/%d" % (os.getpid(), descriptor)
         outer = self._env.get(VARIABLE.encode(), b"")
         self._env[VARIABLE.encode()] = os.fsencode(nested(start.session, os.fsdecode(outer)))
         self._env[b"DISBATCH_JOBID"] = os.fsencode(start.facts.tasks_job_id)

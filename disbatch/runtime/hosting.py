@@ -32,7 +32,6 @@ def launch_orders(
     """What starts the engines of these nodes, given with their ranks. `by_driver`: this process is the driver."""
     scheduler = context.scheduler
     environ = scheduler.launch_environ(os.environ, context.launcher_environ)
-    task_environ = scheduler.task_environ(os.environ)
     orders = []
     for rank, node in nodes:
         name = node_name(context, node)
@@ -47,8 +46,9 @@ def launch_orders(
             "gpus": node.gpus is not None,
             "log": engine_log(facts.prefix, name, label),
             "driver_pid": os.getpid() if by_driver and scheduler.is_local(node.name) else 0,
-            "environ": task_environ,
+            "environ": scheduler.task_environ(os.environ, node),
             "environ_drops": scheduler.task_drops,
+            "task_file": scheduler.task_file(os.environ, node),
         }
         argv = engine_argv(order)
         if not scheduler.is_local(node.name):

@@ -60,6 +60,7 @@ def main() -> int:
         cores_per_task=order["cores_per_task"],
         environ=order["environ"],
         environ_drops=tuple(order["environ_drops"]),
+        task_file=tuple(order["task_file"]),
         bind=BindRule(*order["bind"]),
         gpus=order["gpus"],
         driver_pid=order["driver_pid"],

@@ -66,7 +66,8 @@ class OwnServer:
             self.near = ((LOOPBACK, port),)
             self.addresses = _candidates(port)
         elif settings.use_address is not None:
-            self.addresses = (settings.use_address,)
+            host, port = settings.use_address
+            self.addresses = ((host, port or self.addresses[0][1]),)
         self._plain: socket.socket | None = None
         if settings.insecure_kvs is not None:
             self._plain = listen(settings.insecure_kvs, "--insecure-kvs")

@@ -281,6 +281,8 @@ def _listen_address(text: str | None, option: str) -> tuple[str, int] | None:
 def _address(text: str, option: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host.strip("[]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
-        raise UsageError(f"{option} {text!r}: both parts of HOST:PORT are needed, the port from 1 to 65535")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not int(port[:6]) < 65536:
+        raise UsageError(
+            f"{option} {text!r}: both parts of HOST:PORT are needed, the port below 65536 (0: a free one)"
+        )
     return host, int(port)

@@ -6,6 +6,7 @@ import pytest
 
 from disbatch.contexts import slurm
 from disbatch.contexts.base import Wishes
+from disbatch.contexts.slurmstep import not_the_first
 from disbatch.core.binding import NO_BINDING
 from disbatch.core.errors import UsageError
 from disbatch.core.model import NodeSpec
@@ -125,6 +126,68 @@ def test_tasks_get_the_variables_of_the_job_and_none_of_the_step() -> None:
     }
     assert slurm.job_environ(environ) == {"SLURM_JOB_ID": "7", "SLURM_NNODES": "2"}
     assert all("SLURM_PROCID".startswith(drop) is (drop == "SLURM_PROCID") for drop in slurm.Slurm.task_drops)
+
+
+def test_a_task_looks_like_a_job_of_one_process() -> None:
+    environ = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_NTASKS": "20",
+        "SLURM_NTASKS_PER_NODE": "5",
+        "SLURM_NODELIST": "n[1-4]",
+    }
+    environ |= {
+        "SLURM_JOB_NUM_NODES": "4",
+        "SLURM_DISTRIBUTION": "cyclic",
+        "SLURM_CPUS_ON_NODE": "40",
+        "SLURM_HINT": "x",
+    }
+    node = NodeSpec("n2", 5, 40, 8)
+    seen = slurm.Slurm().task_environ(environ, node)
+    ones = {name: "1" for name in seen if seen[name] == "1"}
+    assert set(ones) == {
+        f"SLURM_{n}" for n in ("NTASKS", "NPROCS", "NNODES", "JOB_NUM_NODES", "TASKS_PER_NODE")
+    }
+    assert {name for name in seen if seen[name] == "0"} == {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"}
+    assert seen["SLURM_CPUS_PER_TASK"] == seen["SLURM_CPUS_ON_NODE"] == seen["SLURM_JOB_CPUS_PER_NODE"] == "8"
+    assert seen["SLURM_JOB_NODELIST"] == seen["SLURM_NODELIST"] == "n2" and seen["SLURM_JOB_ID"] == "7"
+    assert not {"SLURM_NTASKS_PER_NODE", "SLURM_DISTRIBUTION", "SLURM_HINT"} & set(seen)
+
+
+STEP = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_ID": "0",
+    "SLURM_JOB_NODELIST": "n[1-2]",
+    "SLURM_JOB_CPUS_PER_NODE": "4(x2)",
+}
+STEP |= {"SLURM_TASKS_PER_NODE": "1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "slots"),
+    [
+        ("   NumNodes=2 NumCPUs=8 NumTasks=4 CPUs/Task=2 ReqB:S:C:T=0:0:*:*", [(2, 2), (2, 2)]),
+        ("NumTasks=5 CPUs/Task=1", [(4, 1), (1, 1)]),
+        ("NumTasks=4 CPUs/Task=1\n   Socks/Node=* NtasksPerN:B:S:C=2:0:*:* CoreSpec=*", [(2, 1), (2, 1)]),
+        ("", [(1, 1), (1, 1)]),  # it does not answer: what the step says
+    ],
+)
+def test_in_a_step_the_numbers_are_those_of_the_job(said: str, slots: list[tuple[int, int]]) -> None:
+    scheduler = slurm.Slurm()
+    assert scheduler.questions(STEP, Wishes())["job"] == ("scontrol", "show", "job", "7")
+    found = scheduler.allocate(STEP, Wishes(), {"nodes 0": "n1 n2", "job": said})
+    assert [(node.slots, node.cores_per_task) for node in found.nodes] == slots
+
+
+def test_of_several_processes_of_a_step_one_works() -> None:
+    several = STEP | {"SLURM_STEP_NUM_TASKS": "4"}
+    assert [bool(not_the_first(several | {"SLURM_PROCID": str(n)})) for n in range(4)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert "process 3 of 4" in not_the_first(several | {"SLURM_PROCID": "3"})
+    assert not not_the_first({"SLURM_PROCID": "1"})  # no step
 
 
 def test_the_options_file() -> None:
