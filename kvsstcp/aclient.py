@@ -59,6 +59,12 @@ class AsyncClient:
         """Whether the connection has ended."""
         return self._link.ended
 
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, -1 when the connection has ended."""
+        transport = self._link.transport
+        sock = None if transport is None else transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
     def put(self, key: bytes, value: Value) -> None:
         """Queued, never blocks; `drain` waits where that matters. Raises ConnectionLost."""
         self._link.write(wire.encode_put(key, value))

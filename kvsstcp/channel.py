@@ -197,6 +197,10 @@ class Channel:
         self.paused = False
         self.closing = False
 
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, -1 when it is closed."""
+        return self._sock.fileno()
+
     # For those above.
 
     def received(self, data: memoryview) -> None:

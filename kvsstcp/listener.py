@@ -44,6 +44,10 @@ class Listener:
         self._poller = poller
         self._watch(True)
 
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return self._sock.fileno()
+
     def close(self) -> None:
         if self._pause is not None:
             self._pause.cancel()

@@ -117,6 +117,10 @@ class Server:
         """Returns when somebody has closed the server."""
         await self._closed.wait()
 
+    def descriptors(self) -> list[int]:
+        """Return the descriptors of all sockets: what a process that was forked has no use for."""
+        return [*(each.fileno() for each in self._listeners), *(each.fileno() for each in self._connections)]
+
     @property
     def connection_count(self) -> int:
         """Connections now, proven or not."""

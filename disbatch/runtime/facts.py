@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 
+RUN_KEY = b"disBatch run "  # begins the name of the key under which the facts are
+
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
@@ -33,4 +35,4 @@ class RunFacts:
 
 def run_key(job_id: str) -> bytes:
     """The KVS key of a run's facts; the info file has the id."""
-    return f"disBatch run {job_id}".encode("utf-8", "surrogateescape")
+    return RUN_KEY + job_id.encode("utf-8", "surrogateescape")

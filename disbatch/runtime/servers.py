@@ -3,12 +3,8 @@
 Both are there before engines are forked (so that these know the address) and opened after it (`open`).
 """
 
-import contextlib
-import fcntl
 import logging
-import os
 import socket
-import struct
 from typing import Protocol
 
 from disbatch.core.errors import MachineError
@@ -17,13 +13,11 @@ from disbatch.runtime.descriptors import kvs_limits
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.folder import as_seen
 from disbatch.runtime.kvs import CONNECT_S, EmbeddedKvs, ExternalKvs, Kvs
+from disbatch.runtime.listening import listen_for_engines, near_first, own_address
 from disbatch.runtime.prepare import listen
-from disbatch.runtime.settings import LOOPBACK, RunSettings
+from disbatch.runtime.settings import RunSettings
 from kvsstcp.auth import make_token
 from kvsstcp.infofile import Address, Info, write_info
-
-EVERYWHERE = "0.0.0.0"
-SIOCGIFADDR = 0x8915  # linux/sockios.h
 
 
 class ServerPlace(Protocol):
@@ -46,32 +40,21 @@ class ServerPlace(Protocol):
 
 
 class OwnServer:
-    """The driver serves. Its certificate is being made while everything else is prepared.
-
-    It listens on every interface unless an address is given: machines may join the run at any time, from anywhere, and
-    nobody gets in without the token.
-    """
+    """The driver serves. Its certificate is being made while everything else is prepared."""
 
     def __init__(self, settings: RunSettings, maker: CertificateMaker) -> None:
         self.token: bytes | None = make_token()
         self.warning = ""
         self._maker = maker
         self._limits = kvs_limits(settings.context, page=settings.web is not None)
-        everywhere = settings.use_address is None
-        self._sock = listen((EVERYWHERE, 0) if everywhere else settings.use_address, "--use-address")
-        self.addresses: tuple[Address, ...] = (_address(self._sock),)
-        self.near: tuple[Address, ...] = self.addresses
-        if everywhere:
-            port = self.addresses[0][1]
-            self.near = ((LOOPBACK, port),)
-            self.addresses = _candidates(port)
-        elif settings.use_address is not None:
-            host, port = settings.use_address
-            self.addresses = ((host, port or self.addresses[0][1]),)
+        listening = listen_for_engines(settings.use_address)
+        self._sock = listening.sock
+        self.addresses: tuple[Address, ...] = listening.addresses
+        self.near: tuple[Address, ...] = listening.near
         self._plain: socket.socket | None = None
         if settings.insecure_kvs is not None:
             self._plain = listen(settings.insecure_kvs, "--insecure-kvs")
-            host, port = _address(self._plain)
+            host, port = own_address(self._plain)
             self.warning = f"--insecure-kvs: whoever reaches {host}:{port} can read this run's tasks and run commands in it"
 
     def descriptors(self) -> tuple[int, ...]:
@@ -87,7 +70,7 @@ class OwnServer:
     def environ(self, files: RunFiles) -> dict[str, str]:
         found = {"KVSSTCP_INFO": as_seen(files.kvsinfo)}
         if self._plain:
-            host, port = _address(self._plain)
+            host, port = own_address(self._plain)
             found |= {"KVSSTCP_HOST": host, "KVSSTCP_PORT": str(port)}
         return found
 
@@ -100,12 +83,14 @@ class OtherServer:
         from kvsstcp.errors import KvsError
 
         self.addresses: tuple[Address, ...] = info.addresses
-        self.near: tuple[Address, ...] = info.addresses
+        # often on this machine: the server of a program that uses disBatch
+        self.near: tuple[Address, ...] = near_first(info.addresses) if info.token else info.addresses
         self.token = info.token
         self.warning = ""
         self._info = info
+        self._near_info = info._replace(addresses=self.near)
         try:
-            with Client(info, connect_timeout_s=CONNECT_S):
+            with Client(self._near_info, connect_timeout_s=CONNECT_S):
                 pass
         except (KvsError, OSError) as error:
             raise MachineError(f"the KVS server cannot be used: {error}") from None
@@ -115,39 +100,10 @@ class OtherServer:
 
     def open(self, files: RunFiles, log: logging.Logger, words: tuple[str, ...]) -> tuple[Kvs, bytes]:
         write_info(files.kvsinfo, self._info._replace(run_id=files.job_id), words)
-        return ExternalKvs(self._info, log), self._info.certificate_pem or b""
+        return ExternalKvs(self._near_info, log), self._info.certificate_pem or b""
 
     def environ(self, files: RunFiles) -> dict[str, str]:
         found = {"KVSSTCP_INFO": as_seen(files.kvsinfo)}
         if self._info.token is None:
             found |= {"KVSSTCP_HOST": self._info.host, "KVSSTCP_PORT": str(self._info.port)}
         return found
-
-
-def _candidates(port: int) -> tuple[Address, ...]:
-    """Every address at which engines on other hosts might reach this one; they take the first that proves itself.
-
-    Names come last: on many machines the own name resolves to loopback, or to nothing.
-    """
-    found: dict[Address, None] = {(host, port): None for host in _interface_hosts()}
-    found[socket.gethostname(), port] = None
-    found[LOOPBACK, port] = None
-    return tuple(found)
-
-
-def _interface_hosts() -> list[str]:
-    """The IPv4 addresses of this machine but loopback (netdevice(7)). psutil knows them too, and takes 40 ms to import."""
-    hosts = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", os.fsencode(name)[:15])
-            with contextlib.suppress(OSError):  # it has none
-                host = socket.inet_ntoa(fcntl.ioctl(sock, SIOCGIFADDR, request)[20:24])
-                if not host.startswith("127."):
-                    hosts.append(host)
-    return hosts
-
-
-def _address(sock: socket.socket) -> Address:
-    host, port = sock.getsockname()[:2]
-    return str(host), int(port)

@@ -278,6 +278,11 @@ def _listen_address(text: str | None, option: str) -> tuple[str, int] | None:
     return host.strip("[]") or LOOPBACK, int(port or 0)
 
 
+def service_address(text: str) -> tuple[str, int]:
+    """Where the KVS is to listen, as --use-address has it. Raises UsageError."""
+    return _address(text, "--use-address")
+
+
 def _address(text: str, option: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host.strip("[]")
