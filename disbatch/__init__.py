@@ -9,13 +9,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from disbatch.api import AsyncExecutor, DisBatcher, Executor, RunFailed, TaskFailed, TaskResult
+    from disbatch.api import (
+        AsyncExecutor,
+        DisBatcher,
+        Executor,
+        ExecutorSnapshot,
+        RunFailed,
+        TaskFailed,
+        TaskResult,
+    )
 
 __version__ = "4.0.0"
 __all__ = [
     "AsyncExecutor",
     "DisBatcher",
     "Executor",
+    "ExecutorSnapshot",
     "RunFailed",
     "TaskFailed",
     "TaskResult",

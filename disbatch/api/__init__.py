@@ -11,18 +11,28 @@ if TYPE_CHECKING:
     from disbatch.api.batcher import DisBatcher
     from disbatch.api.errors import RunFailed, TaskFailed
     from disbatch.api.executor import Executor
+    from disbatch.api.jobs import ExecutorSnapshot
     from disbatch.api.result import TaskResult
 
 _HOMES = {
     "AsyncExecutor": "aio",
     "DisBatcher": "batcher",
     "Executor": "executor",
+    "ExecutorSnapshot": "jobs",
     "RunFailed": "errors",
     "TaskFailed": "errors",
     "TaskResult": "result",
 }
 
-__all__ = ["AsyncExecutor", "DisBatcher", "Executor", "RunFailed", "TaskFailed", "TaskResult"]
+__all__ = [
+    "AsyncExecutor",
+    "DisBatcher",
+    "Executor",
+    "ExecutorSnapshot",
+    "RunFailed",
+    "TaskFailed",
+    "TaskResult",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,23 @@
 """`AsyncExecutor`: the executor for programs that live in asyncio."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import TypedDict, Unpack
 
+from disbatch.api.arguments import PathText, run_options
 from disbatch.api.executor import Executor
+from disbatch.api.jobs import ExecutorSnapshot
 from disbatch.api.result import TaskResult
+
+
+class TaskOptions(TypedDict, total=False):
+    """What `Executor.submit` takes by name."""
+
+    check: bool
+    env: Mapping[str, str] | None
+    cwd: PathText | None
+    stdin: PathText | None
 
 
 class AsyncExecutor:
@@ -15,7 +27,10 @@ class AsyncExecutor:
     cancelled and what runs is waited for; cancelled once more while it waits, it ends disBatch and its tasks.
     """
 
-    def __init__(self, hosts: str | None, prefix: str | None = None, args: Sequence[str] = ()) -> None:
+    def __init__(
+        self, hosts: str | None, prefix: PathText | None = None, args: Sequence[PathText] = ()
+    ) -> None:
+        run_options(hosts, prefix, args)  # raises at once
         self._arguments = (hosts, prefix, args)
         self._executor: Executor | None = None
 
@@ -43,14 +58,24 @@ class AsyncExecutor:
             if executor.over.done():
                 executor.shutdown()  # what is left takes no time
 
-    def submit(self, command: str, /, *args: object, check: bool = False) -> "asyncio.Future[TaskResult]":
+    def submit(
+        self, command: str, /, *args: object, **options: Unpack[TaskOptions]
+    ) -> "asyncio.Future[TaskResult]":
         """A future of the result, as `Executor.submit`. Cancelling it keeps the task from being begun, if it can still
         be; a task that runs goes on, unheard."""
-        return asyncio.wrap_future(self._entered().submit(command, *args, check=check))
+        return asyncio.wrap_future(self._entered().submit(command, *args, **options))
 
-    async def run(self, command: str, /, *args: object, check: bool = False) -> TaskResult:
+    async def run(self, command: str, /, *args: object, **options: Unpack[TaskOptions]) -> TaskResult:
         """The result of the command. Cancellation as for `submit`; raises as `Executor.submit` and its futures."""
-        return await self.submit(command, *args, check=check)
+        return await self.submit(command, *args, **options)
+
+    def add(self, hosts: str, args: Sequence[PathText] = ()) -> None:
+        """Add machines to the run, as `Executor.add`."""
+        self._entered().add(hosts, args)
+
+    def snapshot(self) -> ExecutorSnapshot:
+        """How the run is now, as `Executor.snapshot`."""
+        return self._entered().snapshot()
 
     def _entered(self) -> Executor:
         if self._executor is None:

@@ -7,10 +7,13 @@ from threading import Condition
 from types import TracebackType
 from typing import Any
 
+from disbatch.api.arguments import PathText, checked_name, checked_options
+from disbatch.api.command import check_length
 from disbatch.api.errors import RunFailed
+from disbatch.api.live import at_exit
 from disbatch.api.program import Ended
 from disbatch.api.result import Record
-from disbatch.api.session import JoinedSession, OwnSession, at_exit
+from disbatch.api.session import JoinedSession, OwnSession
 from disbatch.core.errors import UsageError
 from kvsstcp.client import Client
 from kvsstcp.infofile import info_from_argument
@@ -32,9 +35,11 @@ class DisBatcher:
     def __init__(
         self,
         tasksname: str = "DisBatcher",
-        args: Sequence[str] = [],  # as it always was; never changed
-        kvsserver: str | os.PathLike[str] | None = None,
+        args: Sequence[PathText] = [],  # as it always was; never changed
+        kvsserver: PathText | None = None,
     ) -> None:
+        options = checked_options(args)
+        checked_name(tasksname)
         self.donetask = tasksname + " done!"
         self.resultkey = tasksname + " result"
         self.taskkey = tasksname + " task"
@@ -49,7 +54,7 @@ class DisBatcher:
         self._kvs: Kvs | None = None
         self._own: OwnSession | None = None
         if kvsserver is None:
-            self._own = OwnSession(tasksname, list(args), self)
+            self._own = OwnSession(tasksname, options, self)
             self._session: OwnSession | JoinedSession = self._own
             at_exit(self._own, self.done)
         else:
@@ -59,7 +64,11 @@ class DisBatcher:
     def submit(self, c: str | bytes) -> None:
         """Hands over a task or directive, or several lines of them (they share one line number). Counting their task
         ids, from 0 and with one for each barrier, is up to the caller. Raises UsageError after `done`, RunFailed."""
-        line = c.encode("utf-8", "surrogateescape") if isinstance(c, str) else bytes(c)
+        if not isinstance(c, str | bytes):
+            raise TypeError(f"a task is a str or bytes, not {type(c).__name__}: {c!r:.100}")
+        line = c.encode("utf-8", "surrogateescape") if isinstance(c, str) else c
+        check_length(line)
+        self._session.check_own()
         with self._changed:
             if self._done:
                 raise UsageError("nothing can be submitted after done()")

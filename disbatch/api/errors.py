@@ -3,6 +3,7 @@ unless the program asked for one."""
 
 from concurrent.futures import BrokenExecutor
 
+from disbatch.api.program import signal_name
 from disbatch.api.result import TaskResult
 from disbatch.core.errors import DisBatchError, MachineError
 
@@ -22,6 +23,6 @@ class TaskFailed(DisBatchError):
 
     def __str__(self) -> str:
         r = self.result
-        how = f"killed by signal {-r.returncode}" if r.returncode < 0 else f"exit code {r.returncode}"
+        how = f"killed by {signal_name(-r.returncode)}" if r.returncode < 0 else f"exit code {r.returncode}"
         said = f"\n    {r.err_snippet.rstrip()}" if r.err_snippet else ""
         return f"task {r.task_id}: {how}: {r.command}{said}"

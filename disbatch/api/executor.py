@@ -1,83 +1,74 @@
 """`Executor`: command lines in, futures of their results out, as `concurrent.futures` has it."""
 
-import shlex
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as BaseExecutor
 from concurrent.futures import Future
 from secrets import token_hex
-from threading import Lock
 from types import TracebackType
-from typing import Any
 
-from disbatch.api.errors import RunFailed, TaskFailed
-from disbatch.api.handover import Handover
-from disbatch.api.program import Ended
-from disbatch.api.result import Record, TaskResult, result_from
-from disbatch.api.session import OwnSession, at_exit
-from disbatch.contexts.ssh import parse_hosts
-from disbatch.core.taskfile import is_directive, is_idle
-
-
-class _Job:
-    """A command line that was submitted. `settled`: its future was told that it is cancelled."""
-
-    __slots__ = ("check", "command", "future", "settled")
-
-    def __init__(self, command: bytes, check: bool) -> None:
-        self.command = command
-        self.check = check
-        self.future: Future[TaskResult] = Future()
-        self.settled = False
+from disbatch.api.arguments import PathText, checked_hosts, checked_options, folder_for, run_options
+from disbatch.api.command import command_line
+from disbatch.api.jobs import ExecutorSnapshot, Job, Jobs
+from disbatch.api.live import at_exit
+from disbatch.api.result import TaskResult
+from disbatch.api.session import OwnSession
 
 
 class Executor(BaseExecutor):
     """Runs command lines on `hosts` ("localhost:4": four cores of this machine; HOST:COUNT with commas between).
 
-    `prefix` is where disBatch's files go and how their names begin (`-p`); without it they are in a temporary folder
-    that is removed at the end. `args` are further options of disBatch, such as `("-c", "2")`. `hosts=None` leaves the
-    resources to `args` and the environment. disBatch runs as a process below this one, and ends with it.
+    `prefix` is where disBatch's files go and how their names begin (`-p`). Without it they are in a temporary folder that
+    is removed at the end, and made in the current folder where other machines have to see it. `args` are further options
+    of disBatch, such as `("-c", "2")`. `hosts=None` leaves the resources to `args` and the environment. disBatch runs as a process below this
+    one, and ends with it.
 
     At most as many tasks as can run, and some more when they are short, are handed to disBatch; a future whose task is
-    not among them can be cancelled. Raises UsageError for hosts that are none, OSError when nothing can be started.
+    not among them can be cancelled. What disBatch says goes to `logging.getLogger("disbatch")`. Raises TypeError,
+    UsageError for hosts that are none, OSError when nothing can be started.
     """
 
-    def __init__(self, hosts: str | None, prefix: str | None = None, args: Sequence[str] = ()) -> None:
-        if hosts is not None:
-            parse_hosts([hosts], "hosts")
-        self._lock = Lock()
-        self._pending: deque[_Job] = deque()
-        self._closed = False
-        self._failure: str | None = None  # how the run ended
-        # Of the session's thread alone:
-        self._running: dict[int, _Job] = {}  # task id -> what disBatch has
-        self._next_id = 0  # disBatch counts what it gets, from 0
-        self._handover = Handover()
-        self._said_done = False
-        self.over: Future[None] = Future()
-        where = [] if hosts is None else ["-s", hosts]
-        to = [] if prefix is None else ["-p", prefix]
-        arguments = ["--quiet", *where, *to, *args]
-        self._session = OwnSession(f"Executor {token_hex(4)}", arguments, self, private_files=prefix is None)
-        at_exit(self._session, self.shutdown)
+    def __init__(
+        self, hosts: str | None, prefix: PathText | None = None, args: Sequence[PathText] = ()
+    ) -> None:
+        arguments = ["--quiet", *run_options(hosts, prefix, args)]
+        self._jobs = Jobs()
+        name = f"Executor {token_hex(4)}"
+        private = None if prefix is not None else folder_for(hosts)
+        self._session = OwnSession(name, arguments, self._jobs, private_files_in=private)
+        self._jobs.begin(self._session)
+        at_exit(self._session, self._jobs.shutdown)
+        weakref.finalize(self, self._jobs.unreferenced).atexit = False
 
-    def submit(self, command: str, /, *args: object, check: bool = False) -> Future[TaskResult]:  # type: ignore[override]
+    @property
+    def over(self) -> Future[None]:
+        """Done when disBatch has ended and every future is done."""
+        return self._jobs.over
+
+    def submit(  # type: ignore[override]
+        self,
+        command: str,
+        /,
+        *args: object,
+        check: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: PathText | None = None,
+        stdin: PathText | None = None,
+    ) -> Future[TaskResult]:
         """A future of the command's result. Further arguments are added to the command line as words, quoted.
 
+        `env` adds variables to those of the task, `cwd` is the folder in which it runs, `stdin` the file that it reads;
+        relative paths are those of this process, and the machine that runs the task has to see them. They become a part
+        of the command line.
+
         A non-zero exit code is a result; with `check` it raises TaskFailed in the future. When disBatch ends before
-        the task has, the future raises RunFailed. Raises ValueError for what is no single command (a line break, a NUL,
-        a comment, a blank, a directive), RuntimeError after `shutdown`, RunFailed when disBatch has ended.
+        the task has, the future raises RunFailed. Raises TypeError, ValueError for what is no single command (a line
+        break, a NUL, a comment, a blank, a directive, more than 16 MiB), RuntimeError after `shutdown` and in a process
+        that was forked, RunFailed when disBatch has ended.
         """
-        job = _Job(command_line(command, args), check)
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if self._failure is not None:
-                raise RunFailed(self._failure)
-            self._pending.append(job)
-        job.future.add_done_callback(lambda future: self._maybe_cancelled(job))
-        self._session.call(self._hand_over)
+        job = Job(command_line(command, args, env=env, cwd=cwd, stdin=stdin), check)
+        self._jobs.submit(job)
         return job.future
 
     def map(  # type: ignore[override]
@@ -92,8 +83,8 @@ class Executor(BaseExecutor):
         """Results in the order of submission. Either `map(commands)` for an iterable of command lines, or
         `map(command, words, …)`, where each call adds one word of each iterable. `chunksize` has no meaning here.
 
-        The iterator raises TimeoutError when a result is not there `timeout` seconds after this call; what is still
-        pending when it ends early is cancelled.
+        The iterator raises TimeoutError when a result is not there `timeout` seconds after this call; that call, and what
+        else is still pending when it ends early, is cancelled.
         """
         end = None if timeout is None else time.monotonic() + timeout
         if isinstance(commands, str):
@@ -105,103 +96,36 @@ class Executor(BaseExecutor):
             futures = [self.submit(line, check=check) for line in commands]
         return _results(futures, end)
 
+    def add(self, hosts: str, args: Sequence[PathText] = ()) -> None:
+        """Add machines to the run, as `PREFIX_dbUtil.sh -s HOSTS` does; `args` are further options of that, such as
+        `("-c", "2")`. Does not wait for them: what becomes of them goes to `logging.getLogger("disbatch")`, and
+        `snapshot().slots` counts them. Raises TypeError, UsageError for hosts that are none, RuntimeError after `shutdown`.
+        """
+        options = ["-s", checked_hosts(hosts), *checked_options(args)]
+        self._session.check_own()
+        if self._jobs.closed or self.over.done():
+            raise RuntimeError("cannot add machines after shutdown")
+        self._session.add_machines(options)
+
+    def snapshot(self) -> ExecutorSnapshot:
+        """How the run is now, for a progress bar. Does not wait."""
+        return self._jobs.snapshot()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """No more will come. Waits, unless told not to, until everything submitted has finished, disBatch has ended and
         its files are settled. `cancel_futures` cancels what was not handed over yet. A KeyboardInterrupt during the wait
-        ends disBatch and all that it runs."""
-        with self._lock:
-            self._closed = True
-            cancelled = list(self._pending) if cancel_futures else []
-        for job in cancelled:
-            job.future.cancel()
-        self._session.call(self._hand_over)
-        if wait:
-            try:
-                self._session.wait()
-            except BaseException:
-                self._session.stop()
-                raise
+        ends disBatch and all that it runs. Without effect in a process that was forked."""
+        self._jobs.shutdown(wait, cancel_futures=cancel_futures)
 
     def terminate(self) -> None:
         """Ends disBatch and all that it runs, at once. Futures that are not done raise RunFailed. Does not wait."""
-        with self._lock:
-            self._closed = True
-        self._session.stop()
+        self._jobs.terminate()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """After a KeyboardInterrupt and the like nothing more is begun; what runs is waited for."""
         self.shutdown(cancel_futures=error is not None and not isinstance(error, Exception))
-
-    # -- the session's listener, in its thread
-
-    def record_came(self, record: Record) -> None:
-        result = result_from(record)
-        self._handover.saw_task(result.elapsed)
-        job = self._running.pop(result.task_id, None)
-        if job is None:
-            return
-        self._hand_over()  # first: a callback of the future may take its time
-        if job.check and result.returncode:
-            job.future.set_exception(TaskFailed(result))
-        else:
-            job.future.set_result(result)
-
-    def status_came(self, snapshot: dict[str, Any]) -> None:
-        self._handover.saw_status(snapshot)
-        self._hand_over()
-
-    def run_ended(self, ended: Ended) -> None:
-        failure = f"the task did not finish: {ended.text}"
-        with self._lock:
-            self._failure = ended.text
-            rest, self._pending = self._pending, deque()
-        for job in self._running.values():
-            job.future.set_exception(RunFailed(failure))
-        for job in rest:
-            if self._begin(job):
-                job.future.set_exception(RunFailed(failure))
-        self.over.set_result(None)
-
-    def _hand_over(self) -> None:
-        """Gives disBatch what it can use, and the word for the end behind the last."""
-        while (job := self._next()) is not None:
-            if self._begin(job):
-                self._running[self._next_id] = job
-                self._next_id += 1
-                self._session.put_task(job.command)
-        with self._lock:
-            ends = self._closed and not self._pending and not self._said_done
-        if ends:
-            self._said_done = True
-            self._session.put_task(self._session.keys.done)
-
-    def _next(self) -> _Job | None:
-        """The oldest that waits here, if disBatch can use it. Cancelled ones hold up nothing."""
-        with self._lock:
-            while self._pending and self._pending[0].future.cancelled():
-                self._settle(self._pending.popleft())
-            if self._pending and len(self._running) < self._handover.limit:
-                return self._pending.popleft()
-            return None
-
-    def _begin(self, job: _Job) -> bool:
-        """From here on the future cannot be cancelled; False when it was."""
-        if job.settled or not job.future.set_running_or_notify_cancel():
-            job.settled = True
-            return False
-        return True
-
-    def _maybe_cancelled(self, job: _Job) -> None:
-        if job.future.cancelled():
-            self._session.call(self._settle, job)
-
-    def _settle(self, job: _Job) -> None:
-        """Tells `wait` and `as_completed` of a cancelled future, before its turn would have come."""
-        if not job.settled:
-            job.settled = True
-            job.future.set_running_or_notify_cancel()
 
 
 def _results(futures: list[Future[TaskResult]], end: float | None) -> Iterator[TaskResult]:
@@ -210,23 +134,14 @@ def _results(futures: list[Future[TaskResult]], end: float | None) -> Iterator[T
     try:
         while futures:
             left_s = None if end is None else end - time.monotonic()
-            yield futures.pop().result(left_s)
+            yield _result(futures.pop(), left_s)
     finally:
         for future in futures:
             future.cancel()
 
 
-def command_line(command: str, args: Iterable[object] = ()) -> bytes:
-    """The command with quoted words behind it. Raises TypeError, and ValueError for what is no single command."""
-    if not isinstance(command, str):
-        raise TypeError(f"a command line is a str, not {type(command).__name__}: {command!r:.100}")
-    text = " ".join([command, *(shlex.quote(str(word)) for word in args)])
-    line = text.encode("utf-8", "surrogateescape")
-    for character, name in ((b"\n", "a line break"), (b"\0", "a NUL character")):
-        if character in line:
-            raise ValueError(f"a command line cannot have {name}: {text!r:.200}")
-    if is_directive(line):
-        raise ValueError(f"a directive is no command (use DisBatcher for directives): {text!r:.200}")
-    if is_idle(line):
-        raise ValueError(f"a blank line or a comment is no command: {text!r:.200}")
-    return line
+def _result(future: Future[TaskResult], left_s: float | None) -> TaskResult:
+    try:
+        return future.result(left_s)
+    finally:
+        future.cancel()  # the call that has timed out; without effect on one that is done

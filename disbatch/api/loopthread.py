@@ -9,10 +9,15 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs from the constructor to `stop`. The thread is a daemon: it keeps no interpreter from ending."""
+    """Runs from the constructor to `stop`. The thread is a daemon: it keeps no interpreter from ending.
 
-    def __init__(self, name: str) -> None:
+    `failed` is called in it when something would end it otherwise, such as `sys.exit` in a callback of the program. The
+    thread goes on after that, so that what it has begun can be ended in order.
+    """
+
+    def __init__(self, name: str, failed: Callable[[BaseException], None]) -> None:
         self.loop = asyncio.new_event_loop()
+        self._failed = failed
         self._over = Event()
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -46,7 +51,8 @@ class LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            while not self._served():
+                pass
             rest = asyncio.all_tasks(self.loop)
             for task in rest:
                 task.cancel()
@@ -54,3 +60,12 @@ class LoopThread:
         finally:
             self.loop.close()
             self._over.set()
+
+    def _served(self) -> bool:
+        """Runs the loop; returns False when it was left by an exception."""
+        try:
+            self.loop.run_forever()
+        except BaseException as error:
+            self._failed(error)
+            return False
+        return True

@@ -1,5 +1,6 @@
 """disBatch as a process of its own: started, listened to, waited for."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,74 +10,100 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import disbatch
-
-LAST_LINES = 12  # of what disBatch said: an error and the words around it
-_LAST_BYTES = 4096
+from disbatch.api.said import Said
 
 # Like `python -m disbatch`, but from where this program has its disbatch.
-_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from disbatch.programs import disbatch; disbatch()"
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from disbatch.programs import {name}; {name}()"
 _ROOT = str(Path(disbatch.__file__).resolve().parents[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended: `returncode` as subprocess has it (negative for a signal), None where only the connection to it is
-    known; `said` has the last lines of its output."""
+    """How it ended: `returncode` as subprocess has it (negative for a signal), None where that is not known; `said` has
+    the last lines of its output. `what` says instead how this program comes to believe that it has ended."""
 
     returncode: int | None
     said: str
+    what: str = ""
 
     @property
     def text(self) -> str:
         """In words, without a subject."""
         said = "".join(f"\n    {line}" for line in self.said.splitlines())
+        if self.what:
+            return self.what + said
         if self.returncode is None:
-            return f"the connection to disBatch is gone{said}"
+            return f"disBatch has ended, with an exit code that is not known{said}"
         if self.returncode < 0:
-            return f"disBatch was killed by {_signal_name(-self.returncode)}{said}"
+            return f"disBatch was killed by {signal_name(-self.returncode)}{said}"
         return f"disBatch has ended with exit code {self.returncode}{said}"
+
+
+def driver_command(arguments: Sequence[str]) -> list[str]:
+    """Return the command that runs disBatch."""
+    return [sys.executable, "-P", "-c", _START.format(name="disbatch"), _ROOT, *arguments]
 
 
 class Program:
     """Runs from the constructor on, in a session of its own: a Ctrl-C at the terminal is for the program that uses it.
 
-    What it says goes into memory that has no name on any disk.
+    What it says is read by `said`. `pidfd` can be read when it has ended.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self._output = os.memfd_create("disbatch output")
+    def __init__(self, command: Sequence[str]) -> None:
+        self.said = Said()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, _ROOT, *arguments],
+                command,
                 stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=self._output,
+                stdout=self.said.writer,
+                stderr=self.said.writer,
                 start_new_session=True,
             )
-            self.pidfd = os.pidfd_open(self._process.pid)
+            self.pidfd = _pidfd_of(self._process.pid)
         except BaseException:
-            os.close(self._output)
+            self.said.close()
             raise
+        self.said.started()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
+    def descriptors(self) -> tuple[int, ...]:
+        """What a forked child of this process has no use for."""
+        return self.said.descriptor, self.pidfd
+
     def signal(self, signum: int) -> None:
         """Harmless when it has ended."""
-        self._process.send_signal(signum)
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.pidfd, signum)
 
     def reap(self) -> Ended:
-        """Waits for it, and forgets it."""
-        returncode = self._process.wait()
-        size = os.fstat(self._output).st_size
-        said = os.pread(self._output, _LAST_BYTES, max(0, size - _LAST_BYTES)).decode("utf-8", "replace")
-        os.close(self._output)
+        """Waits for it, and forgets it. The exit code is not known where this program ignores SIGCHLD, or waits for any
+        child that ends."""
+        returncode = None
+        with contextlib.suppress(ChildProcessError, OSError):
+            found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            if found is not None:
+                exited = found.si_code == os.CLD_EXITED
+                returncode = found.si_status if exited else -found.si_status
+        self._process.returncode = returncode or 0  # so that subprocess does not look after it
+        ended = Ended(returncode, self.said.close())
         os.close(self.pidfd)
-        return Ended(returncode, "\n".join(said.splitlines()[-LAST_LINES:]))
+        return ended
 
 
-def _signal_name(number: int) -> str:
+def _pidfd_of(pid: int) -> int:
+    """Return a descriptor that can be read when the process has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:  # it has, and is reaped: this program ignores SIGCHLD
+        return os.eventfd(1, os.EFD_CLOEXEC)
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, SIGKILL for 9."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -7,6 +7,8 @@ from disbatch.core.status import StatusRecord
 from disbatch.runtime.kvs import Kvs
 from kvsstcp.values import Value
 
+ALIVE_S = 5.0  # between two signs of life for a program that waits for results
+
 
 def result_json(record: StatusRecord) -> str:
     """The record of a finished task as the JSON object that `DisBatcher` hands out."""
@@ -32,6 +34,16 @@ def result_json(record: StatusRecord) -> str:
     )
 
 
+def alive_key(result_key: bytes) -> bytes:
+    """The key under which a fresh value comes every ALIVE_S seconds while disBatch runs."""
+    return result_key + b" alive"
+
+
+def end_value(exit_code: int | None, text: str) -> Value:
+    """What is put under the result key itself at the end of a run; without an exit code where no tasks are taken."""
+    return Value(b"JSON", json.dumps({"ExitCode": exit_code, "Ending": text}).encode("ascii"))
+
+
 class ResultPublisher:
     """Puts records under the program's result key once they are in the status file, the record before the id."""
 
@@ -53,3 +65,13 @@ class ResultPublisher:
             task_id = b"%d" % record.task_id
             self._kvs.put(key + b" " + task_id, Value(b"JSON", result_json(record).encode("ascii")))
             self._kvs.put(key + b" done tasks", Value(b"ASTR", task_id))
+
+    def alive(self) -> None:
+        """A sign of life."""
+        if self.result_key is not None:
+            self._kvs.publish(alive_key(self.result_key), Value(b"ASTR", b"running"))
+
+    def ended(self, exit_code: int, text: str) -> None:
+        """Nothing more will come."""
+        if self.result_key is not None:
+            self._kvs.put(self.result_key, end_value(exit_code, text))

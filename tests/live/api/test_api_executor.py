@@ -68,7 +68,7 @@ def test_check_and_signals(here: Path) -> None:
         with pytest.raises(TaskFailed, match=r"task 1: exit code 4: .*\n    why") as caught:
             bad.result(LIMIT_S)
         assert caught.value.result.returncode == 4
-        with pytest.raises(TaskFailed, match="killed by signal 9"):
+        with pytest.raises(TaskFailed, match="killed by SIGKILL"):
             killed.result(LIMIT_S)
 
 
