@@ -97,6 +97,7 @@ class DriverCore:
             lambda: bool(self._stop),
             self._takeover,
         )
+        self._server_gone = False
         self._deserted = False  # it was said that no engine is left
 
     # -- what the shell asks
@@ -174,6 +175,11 @@ class DriverCore:
     # -- events
 
     def _server_lost(self, now: Instant, event: ServerLost) -> None:
+        """The second time: engines have had the time to go that they get."""
+        if self._server_gone:
+            self._end(Ending.NO_SERVER, "abort")
+            return
+        self._server_gone = True
         self._outbox.say(f"the connection to the KVS server is gone: {event.why}", level="error")
         self._end(Ending.NO_SERVER, "kill")
 

@@ -113,7 +113,7 @@ class ListEnded(NamedTuple):
 
 
 class ServerLost(NamedTuple):
-    """The KVS server of the run cannot be reached any more; engines end by themselves."""
+    """The KVS server of the run cannot be reached any more; engines end by themselves. Told again: they have had their time."""
 
     why: str
 

@@ -38,7 +38,6 @@ from disbatch.core.driver_events import (
     Reply,
     Say,
     Send,
-    ServerLost,
     SignalCame,
     Sweep,
 )
@@ -53,8 +52,8 @@ from disbatch.runtime.bus import down_key, to_value, up_key
 from disbatch.runtime.display import Display, View
 from disbatch.runtime.door import Door
 from disbatch.runtime.facts import RunFacts
-from disbatch.runtime.feedcommand import FeedCommand
-from disbatch.runtime.feeding import Feeder, FileFeeder, KvsFeeder, StreamFeeder
+from disbatch.runtime.feeding import Feeder, FileFeeder, StreamFeeder
+from disbatch.runtime.feedsession import FeedSession
 from disbatch.runtime.files import RunFiles
 from disbatch.runtime.inbox import Inbox
 from disbatch.runtime.jobend import JobEnd
@@ -64,10 +63,10 @@ from disbatch.runtime.observers import Observers, Watched
 from disbatch.runtime.publish import Publisher
 from disbatch.runtime.recording import Recording
 from disbatch.runtime.rescue import Rescue
-from disbatch.runtime.results import ResultPublisher
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.roster import Entries, Roster
+from disbatch.runtime.serverend import Lifeline, ServerEnd
 from disbatch.runtime.settings import RETIRE_END_S, FeedSettings
 from disbatch.runtime.shortage import tell_shortages
 from disbatch.runtime.signals import on_end_signals
@@ -111,6 +110,7 @@ class DriverShell:
         self._observers = observers
         self._retirement = retirement
         self._rescue = rescue
+        self._grace_s = facts.grace_s
         self._roster: Roster | None = None
         if facts.reattach:
             self._roster = Roster(
@@ -125,7 +125,7 @@ class DriverShell:
             self._job_end = JobEnd(os.environ, drain_before_s, lambda: self._happened(event), log.info)
         self._feeds = False  # before all engines are known, a list could end with nobody to run it
         self._display = Display(view, source, log)
-        self._command: FeedCommand | None = None
+        self._feed: FeedSession | None = None
         self._started = time.monotonic()
         self._over_at = 0.0
         self.history = core.history
@@ -137,6 +137,7 @@ class DriverShell:
         engines: list[Launched],
         orders: list[LaunchOrder],
         feed: FeedSettings | None,
+        lifeline: Lifeline,
     ) -> Ending:
         """Runs to the end. `engines` have been started already, `orders` are carried out once the KVS serves; both are
         of the driver's own `context`, which is None for a run that waits for others."""
@@ -161,7 +162,8 @@ class DriverShell:
             self._happened(
                 EngineLaunched(engine.rank, engine.node, engine.slots, engine.label, retires, beside)
             )
-        self._kvs.on_lost = lambda why: self._happened(ServerLost(why))
+        server_end = ServerEnd(self._happened, self._launches, lifeline, self._grace_s)
+        self._kvs.on_lost = server_end.lost
         self._begin_observers()
         await self._kvs.start()
         self._kvs.subscribe(up_key(self._core.config.did), self._inbox.came)
@@ -174,12 +176,14 @@ class DriverShell:
         self._feeder.start()
         if self._job_end:
             self._job_end.start()
-        if self._command:
-            self._command.start()
+        if self._feed:
+            self._feed.start()
         publisher = Publisher(self._kvs, self, self._display.looked)
         publisher.start()
         self._rescue.begin(self._happened, self._launches.order)
-        ending = await self._finish_command(await self._ended())
+        ending = await self._ended()
+        if self._feed:
+            ending = await self._feed.finish(ending)
         self._display.end()
         self._feeder.stop()
         if self._job_end:
@@ -191,6 +195,8 @@ class DriverShell:
         await self._rescue.close()
         await self._launches.finish()
         await self._finish_observers(ending)
+        if self._feed:
+            self._feed.tell_end(self._core.exit_code(ending), ending.text)
         publisher.finish()
         if self._roster:
             await self._roster.finish(CLOSE_S)
@@ -213,12 +219,9 @@ class DriverShell:
         if isinstance(source, StreamSource):
             return StreamFeeder(source, self)
         assert feed is not None
-        self._recording.results = ResultPublisher(self._kvs)
-        feeder = KvsFeeder(source, self, self._kvs, self._signed_in)
-        if feed.command is not None:
-            environ = {**os.environ, **feed.environ}
-            self._command = FeedCommand(feed.command, environ, feeder.program_ended, self._warn)
-        return feeder
+        self._feed = FeedSession(source, self, self._kvs, feed, self._warn, self._log)
+        self._recording.results = self._feed.results
+        return self._feed.feeder
 
     def _begin_observers(self) -> None:
         if self._observers:
@@ -243,23 +246,6 @@ class DriverShell:
             code, causes = core.exit_code(ending), core.failures.largest()
             end = RunEnd(ending.name, ending.text, code, self.snapshot(), causes, core.left)
             await self._observers.finish(end)
-
-    def _signed_in(self) -> None:
-        assert isinstance(self._source, KvsSource) and self._recording.results
-        self._recording.results.result_key = self._source.result_key
-        self._log.info("the feeding program %s has signed in", self._source.name)
-        if self._command:
-            self._command.signed_in = True
-
-    async def _finish_command(self, ending: Ending) -> Ending:
-        """A program that feeds tasks may still be reading results: the KVS stays until it is done with them."""
-        if self._command is None:
-            return ending
-        failure = await self._command.finish(stop=ending not in (Ending.COMPLETE, Ending.FEEDER))
-        if failure and ending is Ending.COMPLETE:
-            self._warn(failure)
-            return Ending.FEEDER
-        return ending
 
     def _warn(self, text: str) -> None:
         self._tell(text, "warning")
@@ -362,8 +348,8 @@ class DriverShell:
         ending = ENDINGS.get(signum, Ending.SIGTERM)
         if self._core.over:
             self._observers.hurry()
-            if self._command:
-                self._command.kill()
+            if self._feed:
+                self._feed.hurry()
         again = self._core.ending is not None
         self._happened(SignalCame(ending))
         if again or ending is not Ending.SIGINT:

@@ -5,7 +5,7 @@ A feeder is asked to `feed` whenever the core may want more; what it has it give
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from disbatch.core.driver_events import Ending
 from disbatch.core.errors import DisBatchError, ListChangedError, MachineError
 from disbatch.core.model import Item
 from disbatch.runtime.kvs import Kvs
-from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
+from disbatch.runtime.sources import FileSource, KvsSource, Stranger, StreamSource
 from kvsstcp.values import Value
 
 ITEMS_A_TURN = 2000  # items read before the loop looks at anything else
@@ -155,15 +155,26 @@ class StreamFeeder(Feeder):
         self.feed()
 
 
+class FeedListener(Protocol):
+    """Who is told what the feeder finds beside tasks."""
+
+    def signed_in(self) -> None: ...
+
+    def stranger(self, other: Stranger) -> None: ...
+
+    def came_late(self) -> None:
+        """The first of the tasks that came behind the end of the list."""
+
+
 class KvsFeeder(Feeder):
     """Values under the task key, after the program has said what its keys are (formats: Programs that feed tasks)."""
 
     _source: KvsSource
 
-    def __init__(self, source: KvsSource, sink: Sink, kvs: Kvs, signed_in: Callable[[], None]) -> None:
+    def __init__(self, source: KvsSource, sink: Sink, kvs: Kvs, listener: FeedListener) -> None:
         super().__init__(source, sink)
         self._kvs = kvs
-        self._signed_in = signed_in
+        self._listener = listener
 
     def start(self) -> None:
         for number, key in enumerate(KvsSource.SIGN_IN):
@@ -177,11 +188,17 @@ class KvsFeeder(Feeder):
 
     def _introduced(self, number: int, value: Value) -> None:
         if self._source.introduce(number, value.data):
-            self._signed_in()
+            self._listener.signed_in()
             self._kvs.subscribe(self._source.task_key, self._came)
+        other = self._source.take_stranger()
+        if other is not None:
+            self._listener.stranger(other)
 
     def _came(self, value: Value) -> None:
+        late = self._source.late
         self._source.push(value.coding, value.data)
+        if self._source.late and not late:
+            self._listener.came_late()
         self.feed()
 
     def _feed(self) -> None:

@@ -132,9 +132,9 @@ class Launches:
             self._settled(process)
             self._start_more()
 
-    async def finish(self) -> None:
-        """Waits until all are gone; what does not go is killed, and engines kill what they left. Launchers whose engine has
-        not come are ended at once: an engine that begins nevertheless finds its lifeline closed."""
+    def let_go(self) -> None:
+        """Start nothing more, and end the lifelines of what was started. Launchers whose engine has not come are ended at
+        once: an engine that begins nevertheless finds its lifeline closed."""
         self._waiting.clear()
         if self._again is not None:
             self._again.cancel()
@@ -143,10 +143,18 @@ class Launches:
             if not process.signed_in:
                 process.dismissed = True
                 _kill(process, signal.SIGTERM)
-        all_dismissed = all(process.dismissed for process in self._processes.values())
-        await self._until_all_gone(DISMISS_S if all_dismissed else END_S)
+
+    def kill(self) -> None:
+        """Engines whose launcher or guard is killed kill what they left."""
         for process in self._processes.values():
             _kill(process, signal.SIGKILL)
+
+    async def finish(self) -> None:
+        """Wait until all are gone. What does not go is killed."""
+        self.let_go()
+        all_dismissed = all(process.dismissed for process in self._processes.values())
+        await self._until_all_gone(DISMISS_S if all_dismissed else END_S)
+        self.kill()
 
     async def _until_all_gone(self, seconds: float) -> None:
         if self._processes:

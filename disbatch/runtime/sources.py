@@ -9,7 +9,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from disbatch.core.errors import MachineError, TaskFileError, UsageError
 from disbatch.core.model import Item
@@ -22,6 +22,7 @@ from disbatch.runtime.settings import LINE_LIMIT
 
 CHUNK = 1 << 20
 BLOCKS_A_CHUNK = 4  # a file is read in smaller blocks: the first task waits for the lines of one of them
+SHOWN_BYTES = 200  # of a line that is too long to be a task
 STREAM_BUFFER_LINES = 10_000  # read ahead from a pipe; what writes to it waits beyond that
 
 
@@ -182,6 +183,8 @@ class PushedSource:
                 line, is_part = self._lines.popleft()
                 line = self.cleaner.clean(line)
                 try:
+                    if len(line) > LINE_LIMIT:
+                        raise _too_long(self.stream, line[:SHOWN_BYTES])
                     self._current = self.stream.feed_part(line) if is_part else self.stream.feed(line)
                 except TaskFileError as error:
                     if not taken:
@@ -243,6 +246,19 @@ class StreamSource(PushedSource):
             raise _too_long(self.stream, self._rest)
 
 
+class Stranger(NamedTuple):
+    """What a program has said that signs in behind the first one, in the order of `KvsSource.SIGN_IN`."""
+
+    name: bytes
+    done_task: bytes
+    result_key: bytes
+    task_key: bytes
+
+    @property
+    def shown_name(self) -> str:
+        return self.name.decode("utf-8", "replace")
+
+
 class KvsSource(PushedSource):
     """The items that a program puts into the KVS. It says first who it is and which keys it uses."""
 
@@ -256,16 +272,25 @@ class KvsSource(PushedSource):
     def __init__(self) -> None:
         super().__init__("the feeding program")
         self.failure = ""  # why it ended too early
+        self.late = 0  # values that came behind the text that ends the list
         self._said: dict[int, bytes] = {}
+        self._others: list[deque[bytes]] = [deque() for _ in self.SIGN_IN]
 
     def introduce(self, number: int, data: bytes) -> bool:
         """What came under `SIGN_IN[number]`; whether it was the last that was missing."""
         if number in self._said:
+            self._others[number].append(data)
             return False
         self._said[number] = data
         if number == 0:
             self.name = self.stream.source = data.decode("utf-8", "replace")
         return len(self._said) == len(self.SIGN_IN)
+
+    def take_stranger(self) -> Stranger | None:
+        """The next program that has said all of the four behind the first one."""
+        if len(self._said) < len(self.SIGN_IN) or not all(self._others):
+            return None
+        return Stranger(*[values.popleft() for values in self._others])
 
     @property
     def done_task(self) -> bytes:
@@ -282,6 +307,7 @@ class KvsSource(PushedSource):
     def push(self, coding: bytes, data: bytes) -> None:
         """One value: a task, a directive, several lines of them (one line number for all), or the word for the end."""
         if self.ended:
+            self.late += data != self.done_task
             return
         if data == self.done_task:
             self.ended = True

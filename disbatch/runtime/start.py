@@ -45,6 +45,7 @@ from disbatch.runtime.rescue import Rescue
 from disbatch.runtime.resume import ResumeFiles
 from disbatch.runtime.retire import Retirement
 from disbatch.runtime.roster import entry_lines
+from disbatch.runtime.serverend import Lifeline
 from disbatch.runtime.servers import OtherServer, OwnServer, ServerPlace
 from disbatch.runtime.settings import FeedSettings, RunSettings
 from disbatch.runtime.sources import FileSource, KvsSource, StreamSource
@@ -173,11 +174,10 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
     words = last_words(stage.facts, settings.context, (stage.list_line, *joined))
     kvs, pem = stage.server.open(files, log, words)
     try:
-        os.write(lifeline, pem + LIFELINE_MARK)
+        os.write(lifeline.fd, pem + LIFELINE_MARK)
     except OSError:
         # there may be no engine on this host, others read the info file; one that is here ends with the pipe
-        os.close(lifeline)
-        lifeline = -1
+        lifeline.close()
     core = DriverCore(_driver_config(stage), resume.judge if resume else None)
     feed = None
     if isinstance(stage.source, KvsSource):
@@ -210,10 +210,9 @@ def _run_staged(stage: _Stage, view: View) -> RunResult:
             own = ContextOpened(settings.context.label, settings.context.task_limit)
         with asyncio.Runner() as runner:
             runner.get_loop()
-            ending = runner.run(shell.run(stage.status_fd, own, engines, _orders(stage), feed))
+            ending = runner.run(shell.run(stage.status_fd, own, engines, _orders(stage), feed, lifeline))
     finally:
-        if lifeline >= 0:
-            os.close(lifeline)
+        lifeline.close()
         if resume:
             resume.close()
         if not core.abandoned:  # whoever resumes has to know of an engine that did not end
@@ -294,8 +293,8 @@ def _observers(settings: RunSettings, page: Attached | None) -> Observers:
     return Observers(found)
 
 
-def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
-    """Forks the engines of this host. The descriptor is the end of a pipe: it wants the certificate, and its closing says that the driver is gone."""
+def _start_engines(stage: _Stage) -> tuple[list[Launched], Lifeline]:
+    """Forks the engines of this host. The lifeline wants the certificate; its closing says that the driver is gone."""
     # Before the fork: the engine shares this memory as long as no collection writes to it. What comes later is freed
     # by counting references, so that collections may be rare.
     gc.freeze()
@@ -309,7 +308,7 @@ def _start_engines(stage: _Stage) -> tuple[list[Launched], int]:
         if stage.settings.context.scheduler.is_local(node.name)
     ]
     os.close(read_end)
-    return engines, write_end
+    return engines, Lifeline(write_end)
 
 
 def _start_engine(
