@@ -43,6 +43,24 @@ def program() -> NoReturn:
     leave_with(main)
 
 
+def program_below() -> NoReturn:
+    """disBatch below a Python program. The first arguments are that program's process and the folder that it shares with
+    disBatch, which whoever lives longer removes: it has secrets."""
+    parent, folder = int(sys.argv[1]), sys.argv[2]
+    del sys.argv[1:3]
+
+    def run() -> int:
+        try:
+            return main()
+        finally:
+            if os.getppid() != parent:
+                from shutil import rmtree
+
+                rmtree(folder, ignore_errors=True)
+
+    leave_with(run)
+
+
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from disbatch.core.errors import DisBatchError
     from disbatch.core.printable import printable_message

@@ -25,6 +25,12 @@ def disbatch() -> "NoReturn":
     _run("disBatch", _disbatch)
 
 
+def below() -> "NoReturn":
+    """disBatch below a Python program that uses it."""
+    importpath.arrange()
+    _run("disBatch", _below)
+
+
 def ctl() -> "NoReturn":
     """The command `disbatch-ctl`."""
     importpath.arrange()
@@ -96,6 +102,12 @@ def _disbatch() -> "NoReturn":
     from disbatch.cli import program
 
     program()
+
+
+def _below() -> "NoReturn":
+    from disbatch.cli import program_below
+
+    program_below()
 
 
 def _ctl() -> "NoReturn":

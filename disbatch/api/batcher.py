@@ -46,7 +46,7 @@ class DisBatcher:
         self.tid2status: dict[int, Record] = {}
         """Every record that `wait_one_task` returned or `syncTasks` met, by task id."""
         self.returncode: int | None = None
-        """The exit code of disBatch, once it has ended and was started here."""
+        """The exit code of disBatch, once it has ended and that is known."""
         self._changed = Condition()
         self._came: deque[Record] = deque()  # finished, and not looked at by anybody
         self._ended: Ended | None = None
@@ -79,6 +79,7 @@ class DisBatcher:
     def wait_one_task(self) -> Record:
         """The record of the next task that has finished, in the order in which they do. Raises RunFailed when disBatch
         has ended and no record is left."""
+        self._session.check_own()
         with self._changed:
             return self._next("no finished task is left")
 
@@ -86,6 +87,7 @@ class DisBatcher:
         """Waits until all of these tasks have finished; returns their records by task id. Records of other tasks that
         it meets are kept in `tid2status`, and not returned by `wait_one_task` later. Raises RunFailed when disBatch
         ends before."""
+        self._session.check_own()
         wanted = list(dict.fromkeys(taskIds))
         with self._changed:
             while missing := [i for i in wanted if i not in self.tid2status]:
@@ -95,7 +97,10 @@ class DisBatcher:
 
     def done(self) -> None:
         """No more tasks will come. Where disBatch was started here, waits for its end, and raises RunFailed if it ended
-        otherwise than by having done everything; records can still be asked for. May be called again."""
+        otherwise than by having done everything; records can still be asked for. May be called again. Without effect in a
+        process that was forked."""
+        if self._session.foreign:
+            return
         with self._changed:
             first, self._done = not self._done, True
         if first:
@@ -107,7 +112,10 @@ class DisBatcher:
                     raise self._failure("not everything was done")
 
     def close(self) -> None:
-        """Lets go of the server. A run that was started here, and that `done` has not ended, is ended with its tasks."""
+        """Lets go of the server. A run that was started here, and that `done` has not ended, is ended with its tasks.
+        Without effect in a process that was forked."""
+        if self._session.foreign:
+            return
         if self._kvs is not None:
             self._kvs.close()
         if self._own is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import disbatch
 from disbatch.api.said import Said
 
 # Like `python -m disbatch`, but from where this program has its disbatch.
-_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from disbatch.programs import {name}; {name}()"
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from disbatch.programs import below; below()"
 _ROOT = str(Path(disbatch.__file__).resolve().parents[1])
 
 
@@ -39,9 +40,9 @@ class Ended:
         return f"disBatch has ended with exit code {self.returncode}{said}"
 
 
-def driver_command(arguments: Sequence[str]) -> list[str]:
-    """Return the command that runs disBatch."""
-    return [sys.executable, "-P", "-c", _START.format(name="disbatch"), _ROOT, *arguments]
+def driver_command(folder: str, arguments: Sequence[str]) -> list[str]:
+    """Return the command that runs disBatch, and removes the folder at its end if this process has ended before."""
+    return [sys.executable, "-P", "-c", _START, _ROOT, str(os.getpid()), folder, *arguments]
 
 
 class Program:
@@ -69,6 +70,13 @@ class Program:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     def descriptors(self) -> tuple[int, ...]:
         """What a forked child of this process has no use for."""

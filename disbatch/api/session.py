@@ -4,6 +4,7 @@ What comes is told to a listener in the session's thread. Who waits for what bel
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from kvsstcp.infofile import Info, write_info
 from kvsstcp.values import Value
 
 KILL_S = 30.0  # after TERM: disBatch itself gives its tasks a grace before it kills them
+INFO_NAME = "server_kvsinfo.txt"
 FOLDER_PREFIX = ".disbatch-"
 _REMOVED = "a temporary file that is removed by now (prefix= keeps the files of a run)"
 
@@ -166,10 +168,11 @@ class OwnSession(Session):
         try:
             self.link = ServingLink(listening)
             self._thread.run(self.link.open())
-            info_path = os.path.join(self._folder, "server_kvsinfo.txt")
+            info_path = os.path.join(self._folder, INFO_NAME)
             write_info(info_path, self.link.advertised)
             prefix = ["-p", os.path.join(self._folder, "run")] if self._private_files else []
-            self._program = Program(driver_command(["--taskserver", info_path, *prefix, *arguments]))
+            options = ["--taskserver", info_path, *prefix, *arguments]
+            self._program = Program(driver_command(self._folder, options))
         except BaseException:
             self._thread.run(self.link.close())
             self._thread.stop()
@@ -195,7 +198,12 @@ class OwnSession(Session):
         self.call(self._machines.add, options)
 
     def abandon(self) -> None:
-        self._remove_folder()
+        """disBatch removes the folder at its end, if it still runs: its files are there."""
+        if self._program is not None and self._program.running:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self._folder, INFO_NAME))
+        else:
+            self._remove_folder()
 
     def descriptors(self) -> list[int]:
         program = self._program.descriptors() if self._program else ()
