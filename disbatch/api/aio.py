@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TypedDict, Unpack
 
@@ -28,14 +29,19 @@ class AsyncExecutor:
     """
 
     def __init__(
-        self, hosts: str | None, prefix: PathText | None = None, args: Sequence[PathText] = ()
+        self,
+        hosts: str | None,
+        prefix: PathText | None = None,
+        args: Sequence[PathText] = (),
+        *,
+        prefetch: bool = True,
     ) -> None:
         run_options(hosts, prefix, args)  # raises at once
-        self._arguments = (hosts, prefix, args)
+        self._make = partial(Executor, hosts, prefix, args, prefetch=prefetch)
         self._executor: Executor | None = None
 
     async def __aenter__(self) -> "AsyncExecutor":
-        starting = asyncio.get_running_loop().run_in_executor(None, Executor, *self._arguments)
+        starting = asyncio.get_running_loop().run_in_executor(None, self._make)
         try:
             self._executor = await asyncio.shield(starting)
         except asyncio.CancelledError:

@@ -25,15 +25,20 @@ class Executor(BaseExecutor):
     one, and ends with it.
 
     At most as many tasks as can run, and some more when they are short, are handed to disBatch; a future whose task is
-    not among them can be cancelled. What disBatch says goes to `logging.getLogger("disbatch")`. Raises TypeError,
+    not among them can be cancelled. Without `prefetch` none is handed over for which there is no slot. What disBatch says goes to `logging.getLogger("disbatch")`. Raises TypeError,
     UsageError for hosts that are none, OSError when nothing can be started.
     """
 
     def __init__(
-        self, hosts: str | None, prefix: PathText | None = None, args: Sequence[PathText] = ()
+        self,
+        hosts: str | None,
+        prefix: PathText | None = None,
+        args: Sequence[PathText] = (),
+        *,
+        prefetch: bool = True,
     ) -> None:
         arguments = ["--quiet", *run_options(hosts, prefix, args)]
-        self._jobs = Jobs()
+        self._jobs = Jobs(prefetch=prefetch)
         name = f"Executor {token_hex(4)}"
         private = None if prefix is not None else folder_for(hosts)
         self._session = OwnSession(name, arguments, self._jobs, private_files_in=private)

@@ -11,16 +11,18 @@ _SHORTEST_S = 0.001  # what a task takes at least, as far as three decimals can 
 
 
 class Handover:
-    """`limit` follows the slots of all engines, those that join later too, and the durations of tasks."""
+    """`limit` follows the slots of all engines, those that join later too, and the durations of tasks; without `prefetch`
+    the slots alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prefetch: bool = True) -> None:
+        self._prefetch = prefetch
         self.slots = 0  # until the first snapshot, when disBatch is there
         self._mean_s = 0.0
 
     @property
     def limit(self) -> int:
         """Tasks that may be handed over and not finished. Never fewer than the slots."""
-        if not self._mean_s:
+        if not (self._mean_s and self._prefetch):
             return self.slots
         return self.slots + min(PREFETCH_MAX, int(PREFETCH_S * self.slots / self._mean_s))
 

@@ -61,7 +61,7 @@ class ExecutorSnapshot:
 class Jobs:
     """The session's listener. `begin` tells it the session; `submit`, `shutdown` and `snapshot` are for any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prefetch: bool = True) -> None:
         # Reentrant: an executor that nobody holds is noticed wherever memory is collected, in here as well.
         self._lock = RLock()
         self._pending: deque[Job] = deque()
@@ -72,7 +72,7 @@ class Jobs:
         # Of the session's thread alone:
         self._running: dict[int, Job] = {}  # task id -> what disBatch has
         self._next_id = 0  # disBatch counts what it gets, from 0
-        self._handover = Handover()
+        self._handover = Handover(prefetch=prefetch)
         self._said_done = False
         self._done = self._failed = self._cancelled = 0
         self._submitted = 0

@@ -13,6 +13,7 @@ HEADER = (
     b"Kind\tTaskID\tRepeatIndex\tAttempt\tNode\tSlot\tCores\tReturnCode\tStart\tElapsed\tCPUSeconds\tPeakKiB"
 )
 FIELDS = 12
+MAX_LINE = 1 << 20  # a line has figures and the name of a node
 STATUS_ENDING, USAGE_ENDING = "_status.txt", "_usage.txt"
 
 
@@ -102,6 +103,10 @@ def read_usage(blocks: Iterable[bytes], path: str) -> UsageTable:
     for block in blocks:
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
+        if len(rest) > MAX_LINE:
+            raise StatusFileError(
+                f"{path}, line {number + len(lines) + 1}: not a line of a usage file: it does not end"
+            )
         for line in lines:
             number += 1
             if number > 1:

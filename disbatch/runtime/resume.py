@@ -10,8 +10,12 @@ from disbatch.core.errors import StatusFileError
 from disbatch.core.model import Task
 from disbatch.core.resume import FILE_BITS, Fate, Place, ResumeTable, Rows, Verdict, digest, row_fate, weight
 from disbatch.core.status import BOM, FIELDS, FLAGS, as_skipped, parse_record
+from disbatch.runtime.settings import LINE_LIMIT
 from kvsstcp.trustedfile import open_trusted
 
+STATUS_LINE_LIMIT = (
+    4 * LINE_LIMIT
+)  # a PREFIX, a command and a SUFFIX of LINE_LIMIT each, and the other fields
 BLOCK = 1 << 15  # small, so that its lines, in pieces, stay in the processor's cache
 QUOTES = (b"'", b'"')
 
@@ -142,7 +146,7 @@ class ResumeFiles:
         if file_no >= 1 << FILE_BITS:
             raise StatusFileError(f"{path}: more than {1 << FILE_BITS} status files")
         offset, number, own = 0, 1, self._is_own(file_no)
-        for block in _blocks(file.fileno()):
+        for block in _blocks(file.fileno(), path):
             if not offset and block.startswith(BOM):
                 block, offset = block[len(BOM) :], len(BOM)
                 self.notes.append(f"{path} begins with a byte-order mark: it is passed over")
@@ -212,14 +216,18 @@ def _stamp(file: BinaryIO) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _blocks(fd: int) -> Iterator[bytes]:
-    """Complete lines, some at a time. What the last line has without its end comes last, by itself."""
+def _blocks(fd: int, path: str) -> Iterator[bytes]:
+    """Complete lines, some at a time. What the last line has without its end comes last, by itself. Raises StatusFileError
+    for a line that no run can have written."""
     offset, parts = 0, list[bytes]()
     while data := os.pread(fd, BLOCK, offset):
         end = data.rfind(b"\n") + 1
         offset += end or len(data)
         if not end:
             parts.append(data)
+            if len(parts) * BLOCK > STATUS_LINE_LIMIT:
+                limit = f"{STATUS_LINE_LIMIT >> 20} MiB"
+                raise StatusFileError(f"{path}: a line of more than {limit}; is this a status file?")
         elif parts:
             yield b"".join((*parts, data[:end]))
             parts.clear()

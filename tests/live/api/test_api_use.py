@@ -211,3 +211,15 @@ def test_hints_that_name_private_files_are_put_right(here: Path) -> None:
     told = executor._session._in_words(Ended(3, said)).said
     executor.shutdown()
     assert folder not in told and "a temporary file that is removed by now" in told
+
+
+def test_without_prefetching_all_that_has_no_slot_can_be_cancelled(here: Path) -> None:
+    with Executor("localhost:1", prefetch=False) as executor:
+        assert len(list(executor.map(["true"] * 20, timeout=LIMIT_S))) == 20  # so that it would prefetch
+        first = executor.submit(gate())
+        rest = [executor.submit("touch ran") for _ in range(10)]
+        wait_until(lambda: executor.snapshot().running == 1, "one runs")
+        assert all(future.cancel() for future in rest)
+        open_gate()
+        assert first.result(LIMIT_S).returncode == 0
+    assert not Path("ran").exists()

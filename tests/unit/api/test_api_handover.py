@@ -7,9 +7,10 @@ import sys
 import pytest
 
 import disbatch
+from disbatch.api.command import command_line
 from disbatch.api.errors import RunFailed, TaskFailed
-from disbatch.api.executor import command_line
 from disbatch.api.handover import PREFETCH_MAX, Handover
+from disbatch.api.links import NO_CONNECTION
 from disbatch.api.program import Ended
 from disbatch.api.result import result_from
 
@@ -79,8 +80,9 @@ def test_what_is_no_text(thing: object) -> None:
 
 def test_words_are_quoted() -> None:
     assert command_line("run", ["a b", "$x", 3, "'"]) == b"""run 'a b' '$x' 3 ''"'"''"""
+    assert command_line("run", ["a\nb"]) == rb"run $'a\nb'"
     with pytest.raises(ValueError, match="line break"):
-        command_line("run", ["a\nb"])
+        command_line("run\n")
 
 
 def test_bytes_in_a_text_survive() -> None:
@@ -119,7 +121,8 @@ def test_how_it_ended_in_words() -> None:
     assert Ended(2, "a\nb").text == "disBatch has ended with exit code 2\n    a\n    b"
     assert Ended(-9, "").text == "disBatch was killed by SIGKILL"
     assert Ended(-200, "").text == "disBatch was killed by signal 200"
-    assert Ended(None, "closed").text == "the connection to disBatch is gone\n    closed"
+    assert Ended(None, "a").text == "disBatch has ended, with an exit code that is not known\n    a"
+    assert Ended(None, "closed", NO_CONNECTION).text == "the connection to disBatch is gone\n    closed"
 
 
 def test_all_names_are_there() -> None:
@@ -137,3 +140,10 @@ def test_the_package_itself_imports_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not any(word in done.stdout for word in ("asyncio", "subprocess", "disbatch.api", "kvsstcp"))
+
+
+def test_prefetching_can_be_switched_off() -> None:
+    handover = Handover(prefetch=False)
+    handover.saw_status({"slots": 4})
+    handover.saw_task(0.001)
+    assert handover.limit == 4
