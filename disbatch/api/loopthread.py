@@ -20,7 +20,11 @@ class LoopThread:
         self._failed = failed
         self._over = Event()
         self._thread = Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # too many of them
+            self.loop.close()
+            raise
 
     @property
     def inside(self) -> bool:

@@ -153,20 +153,26 @@ class OwnSession(Session):
     def __init__(
         self, name: str, arguments: Sequence[str], listener: Listener, *, private_files_in: str | None = None
     ) -> None:
-        listening = listen_for_engines(listen_address(arguments))
         self._machines = Machines()
         self._program: Program | None = None
         self._end: RunEnded | None = None
         self._ending: asyncio.Future[None] | None = None
         self._private_files = private_files_in is not None
+        address = listen_address(arguments)
+        self._folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=private_files_in)
         try:
-            super().__init__(name, listener)
-            self._folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=private_files_in)
+            listening = listen_for_engines(address)
         except BaseException:
-            listening.sock.close()
+            self._remove_folder()
             raise
         try:
             self.link = ServingLink(listening)
+            super().__init__(name, listener)
+        except BaseException:
+            listening.sock.close()
+            self._remove_folder()
+            raise
+        try:
             self._thread.run(self.link.open())
             info_path = os.path.join(self._folder, INFO_NAME)
             write_info(info_path, self.link.advertised)

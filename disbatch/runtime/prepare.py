@@ -68,9 +68,13 @@ def listen(address: tuple[str, int] | None, option: str) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(1024)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            sock.listen(1024)
+        except BaseException:
+            sock.close()
+            raise
     except OSError as error:
         raise UsageError(
             f"{option} {host}:{port}: {error.strerror}; give an address of this machine"

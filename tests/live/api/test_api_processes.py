@@ -10,6 +10,7 @@ import pytest
 from disbatch_runs import AFTER_A_KILL_S, Bench, Run, processes_of, wait_until
 
 from disbatch import DisBatcher, Executor, RunFailed
+from disbatch.core.errors import UsageError
 
 LIMIT_S = 30
 
@@ -255,4 +256,12 @@ def test_a_start_that_fails_leaves_nothing_open(here: Path, monkeypatch: pytest.
             Executor("localhost:1")
         with pytest.raises(BlockingIOError):
             DisBatcher("mine", ["-s", "localhost:1"])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_address_that_cannot_be_listened_at_leaves_nothing(here: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for address in ("203.0.113.1:5000", "nonsense"):
+        with pytest.raises(UsageError, match="--use-address"):
+            Executor("localhost:1", args=["--use-address", address])
     assert len(os.listdir("/proc/self/fd")) == before
