@@ -19,6 +19,7 @@ _SHOWN_CHARS = 72
 _COMMAND_BYTES = 1000  # kept of a command; some are megabytes long
 _NUMBER = re.compile("[0-9]+")
 _GAP = "..."  # in a snippet, between its two ends
+_DOTS = re.compile(r"\.{3,}")
 _TAIL = SNIPPET_END + len(_GAP)
 
 
@@ -61,12 +62,16 @@ class FailureGroups:
 
     def add(self, task_id: int, returncode: int, err_snippet: str) -> None:
         """Counts one failed task; `err_snippet` as in the status file."""
-        key = (returncode, cause_of(err_snippet))
-        group = self._groups.get(key)
+        self.add_cause(task_id, returncode, cause_of(err_snippet), err_snippet)
+
+    def add_cause(self, task_id: int, returncode: int, cause: str, err_snippet: str = "") -> None:
+        """Count one failed task whose cause is known, as `cause_of` has it."""
+        group = self._groups.get((returncode, cause))
         if group is not None:
             group.count += 1
         elif len(self._groups) < MAX_GROUPS:
-            self._groups[key] = FailureGroup(returncode, last_line(err_snippet), 1, task_id, key[1])
+            line = last_line(err_snippet)
+            self._groups[returncode, cause] = FailureGroup(returncode, line, 1, task_id, cause)
         elif self._others is None:
             self._others = FailureGroup(returncode, OTHER, 1, task_id, OTHER)
         else:
@@ -84,8 +89,9 @@ def last_line(snippet: str) -> str:
 
 
 def cause_of(snippet: str) -> str:
-    """The last line, in which process ids, sample numbers and the like are all alike."""
-    return _cut(_NUMBER.sub("0", _fixed(_whole_line(snippet))))
+    """The last line, in which process ids, sample numbers and the like are all alike. Of a cause it is the same cause."""
+    # three dots would be a gap for whoever reads this again: a cause has none
+    return _cut(_DOTS.sub("…", _NUMBER.sub("0", _fixed(_whole_line(snippet)))))
 
 
 def _whole_line(snippet: str) -> str:

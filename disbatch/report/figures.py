@@ -142,7 +142,7 @@ def _failures(rows: Rows, failed: Sequence[int], fetch: Fetch, how: HOW) -> list
     nodes: dict[tuple[int, str], set[int]] = {}
     for row in failed:  # the example of a group is a row here, so that its line can be fetched
         code, reason = rows.code[row], rows.reasons[rows.reason[row]]
-        groups.add(row, code, reason)
+        groups.add_cause(row, code, reason)
         nodes.setdefault((code, reason), set()).add(rows.node[row])
     found = []
     for group in groups.largest():
