@@ -339,7 +339,7 @@ def add_context_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COMMAND",
         help="command that gives a node back (default: the batch system's)",
     )
-    context("-l", "--label", metavar="LABEL", help="name of this context")
+    context("-l", "--label", metavar="LABEL", help="name of this context (64 characters at most)")
     context(
         "-s",
         "--ssh-node",

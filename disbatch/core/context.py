@@ -1,6 +1,20 @@
 """A set of machines with one label, and how many more tasks it may be given. Part of the fleet."""
 
+from disbatch.core.printable import is_plain, printable
+
 NO_LIMIT = 1 << 60
+# of a label: what a column of a table shows, and a person can tell apart
+LABEL_CHARS = 64
+
+
+def label_fault(label: str) -> str:
+    """Return what is wrong with a label, for a message, or nothing."""
+    if len(label) > LABEL_CHARS:
+        shown = printable(label[:LABEL_CHARS])
+        return f"the label {shown}… is too long: at most {LABEL_CHARS} characters; give a shorter one with -l"
+    if not is_plain(label):
+        return f"the label {printable(label)} has control characters; give another one with -l"
+    return ""
 
 
 class Context:

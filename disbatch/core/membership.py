@@ -6,7 +6,7 @@ Part of the driver core, beside the sessions with engines.
 from collections.abc import Callable
 
 from disbatch.core import notices
-from disbatch.core.context import Context
+from disbatch.core.context import Context, label_fault
 from disbatch.core.dispatch import Dispatcher
 from disbatch.core.driver_events import (
     ContextLost,
@@ -21,7 +21,6 @@ from disbatch.core.fleet import GONE, Engine, EngineState, Fleet
 from disbatch.core.joining import Answer, Join, Order, ProcessGone, Refusal, Rejoin, Welcome
 from disbatch.core.messages import stronger
 from disbatch.core.outbox import Outbox
-from disbatch.core.printable import is_plain, printable
 from disbatch.core.takeover import JoinedContext, Takeover
 
 CONTEXT_KEY = "disBatch context "  # followed by the context's id: its mailbox
@@ -88,8 +87,7 @@ class Membership:
         if self._ending():
             self._outbox.add(Reply(key, Refusal("the run is ending")))
             return
-        if not is_plain(join.label):
-            why = f"the label {printable(join.label)} has control characters; give another one with -l"
+        if why := label_fault(join.label):
             self._outbox.add(Reply(key, Refusal(why)))
             return
         label = join.label if join.label_given else self._free_label(join.label)

@@ -26,6 +26,12 @@ def show(info_path: str, title: str, stopper: Stopper | None, *, once: bool, as_
         _watch(info_path, title, stopper)
 
 
+def where_to_look(info_path: str) -> str:
+    """Return what helps whoever has waited for a run long enough."""
+    log = info_path.removesuffix("_kvsinfo.txt") + "_driver.txt"
+    return f"is disBatch still running on {load_info(info_path).host}? the end of {log} says more"
+
+
 async def _look(info_path: str) -> RunSnapshot:
     looker = await Looker.connect(load_info(info_path))
     try:
@@ -43,7 +49,7 @@ def _watch(info_path: str, title: str, stopper: Stopper | None) -> None:
     load_info(info_path)  # what is wrong with it is said before the terminal changes its looks
     from disbatch.monitor.terminal import Monitor
 
-    monitor = Monitor(title, lambda: watch(info_path), stopper)
+    monitor = Monitor(title, lambda: watch(info_path), stopper, where_to_look(info_path))
     trouble = monitor.run()
     if trouble or monitor.return_code:
         raise MachineError(trouble or "the monitor has a defect; what it printed above helps to find it")

@@ -1,5 +1,8 @@
 """The head of the monitor: how the run is in four lines, seven where the screen is tall."""
 
+import time
+from typing import NamedTuple
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -9,11 +12,32 @@ from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot
 from disbatch.monitor.headline import figures, share, state_of, throughput
 from disbatch.monitor.progress import clock
+from disbatch.monitor.tables import cut
 from disbatch.monitor.words import ago, bars, count, rate
 
+NAME_CHARS = 36  # of the run's name: what is said behind it has to be seen
 SILENT_S = 5.0  # without news for so long: say it
+LOST_S = 15.0  # what is shown is old, and nothing in it is to look alive
+HINT_S = 60.0  # it may not come back by itself
 TONES = {"": "", "good": "green", "bad": "bold red", "note": "yellow"}
 _NAME, _TOP = "tasks/s ", 16  # before the bars; characters for the highest figure behind them
+
+
+class Contact(NamedTuple):
+    """How it is with the run that is shown."""
+
+    silent_s: float = 0.0  # since the last snapshot
+    since_s: float = 0.0  # when that came, since the epoch
+    trouble: str = ""
+    end_missed: bool = False  # the run is over, and its last figures were not seen
+
+    @property
+    def lost(self) -> bool:
+        return not self.end_missed and (bool(self.trouble) or self.silent_s > LOST_S)
+
+    @property
+    def long_lost(self) -> bool:
+        return self.lost and self.silent_s > HINT_S
 
 
 class Head(Vertical):
@@ -26,30 +50,33 @@ class Head(Vertical):
         for name in ("title", "bar", "figures", "pace"):
             yield Static(id=name)
 
-    def show(self, s: RunSnapshot, *, tall: bool) -> None:
-        """All but the title."""
-        self._put("bar", self._bar(s))
+    def show(self, s: RunSnapshot, *, tall: bool, hint: str = "", grey: bool = False) -> None:
+        """All but the title. `hint` takes the place of the bars; `grey`: these figures are old."""
         line = Text("  ").join([Text(word.text, TONES[word.tone]) for word in figures(s)])
-        self._put("figures", line)
-        self._put("pace", self._pace(s, 3 if tall else 1))
+        pace = self._pace(s, 3 if tall else 1)
+        for name, text in (("bar", self._bar(s)), ("figures", line), ("pace", pace)):
+            self._put(name, Text(text.plain, "dim", no_wrap=True) if grey else text)
+        if hint:
+            self._put("pace", Text(printable(hint), "bold", no_wrap=True, overflow="ellipsis"))
 
-    def show_title(
-        self, name: str, s: RunSnapshot | None, silent_s: float, trouble: str, *, end_missed: bool
-    ) -> None:
-        """`silent_s`: since the last snapshot. `end_missed`: the run is over, and its last figures were not seen."""
-        text = Text(f"{printable(name)}  ", "bold", no_wrap=True, overflow="ellipsis")
+    def show_title(self, name: str, s: RunSnapshot | None, contact: Contact) -> None:
+        """Name and state; how the contact is, where that says more."""
+        text = Text(f"{cut(printable(name), NAME_CHARS)}  ", "bold", no_wrap=True, overflow="ellipsis")
         if s is None:
             text.append("connecting …", "yellow")
+        elif contact.lost and not s.over:
+            # not the state as well: nobody knows it
+            since = time.strftime("%H:%M:%S", time.localtime(contact.since_s))
+            why = f": {printable(contact.trouble)}" if contact.trouble else ""
+            text.append(f"no contact since {since}{why}", "bold red")
         else:
             state = state_of(s)
             text.append(clock(s.elapsed_s) + "  ")
-            text.append("the run has ended" if end_missed else state.text, TONES[state.tone])
-            if trouble:
-                text.append(f"  no news for {ago(silent_s)}: {printable(trouble)}", "bold red")
-            elif end_missed:
+            text.append("the run has ended" if contact.end_missed else state.text, TONES[state.tone])
+            if contact.end_missed:
                 text.append("  its last figures were not seen", "yellow")
-            elif silent_s > SILENT_S and not s.over:
-                text.append(f"  no news for {ago(silent_s)}", "yellow")
+            elif contact.silent_s > SILENT_S and not s.over:
+                text.append(f"  no news for {ago(contact.silent_s)}", "yellow")
         self._put("title", text)
 
     def _bar(self, s: RunSnapshot) -> Text:

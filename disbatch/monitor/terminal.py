@@ -19,19 +19,22 @@ from disbatch.core.plural import counted
 from disbatch.core.printable import printable
 from disbatch.core.snapshot import ContextView, EngineView, RunSnapshot
 from disbatch.monitor import describe
-from disbatch.monitor.head import Head
+from disbatch.monitor.head import Contact, Head
 from disbatch.monitor.looking import Ended, News, Seen, Trouble
 from disbatch.monitor.panes import Pane
 from disbatch.monitor.screens import Details, Help, Question
 from disbatch.monitor.stopping import Stop, Stopper
-from disbatch.monitor.tables import CONTEXTS, ENGINES, FAILURES, TABLES, TASKS, Table, matches
+from disbatch.monitor.tables import CONTEXTS, ENGINES, FAILURES, TABLES, TASKS, Table, cut, matches
 from disbatch.monitor.words import count
 
+SAID_CHARS = 400  # of an answer: some lines of a toast
+NAME_CHARS = 64
 TALL = 34  # lines from which on all tables are shown at once
 BESIDE = 6  # lines that a second table has to have to be worth it
 
 STYLE = """
 .-tall #pace { height: 3; }
+.-old Pane { text-opacity: 50%; }
 #tabs { height: 1; padding: 0 1; background: $boost; }
 #note { display: none; height: 1; padding: 0 2; color: $text-muted; }
 #note.-shown { display: block; }
@@ -75,16 +78,24 @@ class Monitor(App[str]):
     ]
 
     def __init__(
-        self, title: str, news: Callable[[], AsyncIterator[News]], stopper: Stopper | None = None
+        self,
+        title: str,
+        news: Callable[[], AsyncIterator[News]],
+        stopper: Stopper | None = None,
+        hint: str = "",
     ) -> None:
         super().__init__()
         self.title = title
+        self._hint = hint  # where to look when the run has been out of reach for long
         self._news = news
         self._stopper = stopper
         self.snapshot: RunSnapshot | None = None
         self.ended = False  # the run is over, and its last figures were not seen
         self._trouble = ""
         self._seen_at = time.monotonic()
+        self._seen_s = time.time()
+        self._contact = Contact()
+        self._looks = (False, False)  # whether the head is drawn as of a run that is lost, and lost for long
         self._chosen: Table = ENGINES
         self._first = True
 
@@ -110,7 +121,8 @@ class Monitor(App[str]):
 
     def _take(self, news: News) -> None:
         if isinstance(news, Seen):
-            self.snapshot, self._trouble, self._seen_at = news.snapshot, "", time.monotonic()
+            self.snapshot, self._trouble = news.snapshot, ""
+            self._seen_at, self._seen_s = time.monotonic(), time.time()
             self.draw()
         elif self.snapshot is None:
             self.exit(news.text)  # there is nothing to look at; the shell says why
@@ -132,7 +144,7 @@ class Monitor(App[str]):
             if len(s.engines) == 1:  # on one machine, tasks are what there is to see
                 self.action_pane(TASKS.name)
         self._draw_title()
-        self.main.query_one(Head).show(s, tall=self.main.has_class("-tall"))
+        self._draw_head(s)
         for pane in self.main.query(Pane):
             pane.show(s)
         self._show_panes()
@@ -140,10 +152,23 @@ class Monitor(App[str]):
         if isinstance(self.screen, Details):
             self.screen.show()
 
-    def _draw_title(self) -> None:
-        silent_s = time.monotonic() - self._seen_at
+    def _draw_head(self, s: RunSnapshot) -> None:
+        old = self._contact.lost and not s.over
+        self.main.set_class(old, "-old")
+        hint = self._hint if old and self._contact.long_lost else ""
         for head in self.main.query(Head):  # none: while the screen is taken down
-            head.show_title(self.title, self.snapshot, silent_s, self._trouble, end_missed=self.ended)
+            head.show(s, tall=self.main.has_class("-tall"), hint=hint, grey=old)
+
+    def _draw_title(self) -> None:
+        self._contact = Contact(
+            time.monotonic() - self._seen_at, self._seen_s, self._trouble, end_missed=self.ended
+        )
+        for head in self.main.query(Head):
+            head.show_title(self.title, self.snapshot, self._contact)
+        looks = (self._contact.lost, self._contact.long_lost)
+        if self._looks != looks and self.snapshot is not None:
+            self._looks = looks
+            self._draw_head(self.snapshot)
 
     def _draw_tabs(self) -> None:
         text = Text(no_wrap=True)
@@ -312,16 +337,20 @@ class Monitor(App[str]):
 
 def _said(text: str) -> str:
     """What the run says, for a toast, which reads markup."""
-    return escape(printable(text))
+    return escape(cut(printable(text), SAID_CHARS))
+
+
+def _named(name: str) -> str:
+    """A name of others in a question: its buttons stay on the screen."""
+    return cut(printable(name), NAME_CHARS)
 
 
 def _stop_of(row: Any) -> Stop | None:
     if isinstance(row, EngineView):
-        return Stop("engine", str(row.rank), f"engine {row.rank} on {row.node}", row.busy)
+        return Stop("engine", str(row.rank), f"engine {row.rank} on {_named(row.node)}", row.busy)
     if isinstance(row, ContextView):
-        return Stop(
-            "context", row.label, f"context {row.label} with {counted(row.engines, 'engine')}", row.busy
-        )
+        engines = counted(row.engines, "engine")
+        return Stop("context", row.label, f"context {_named(row.label)} with {engines}", row.busy)
     return None
 
 

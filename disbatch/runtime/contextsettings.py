@@ -14,8 +14,8 @@ from disbatch.contexts.jobend import check_drain
 from disbatch.contexts.slurmstep import not_the_first
 from disbatch.contexts.ssh import Ssh
 from disbatch.contexts.table import choose
+from disbatch.core.context import label_fault
 from disbatch.core.errors import PackageMissingError, UsageError
-from disbatch.core.printable import is_plain, printable
 from disbatch.packages import install_command
 from disbatch.runtime.ownhost import is_this_machine
 
@@ -63,8 +63,8 @@ def context_settings(options: argparse.Namespace, environ: Mapping[str, str]) ->
     except PackageMissingError as error:
         raise UsageError(f"{error}: {install_command([error.module])}") from None
     label = options.label or scheduler.label(environ)
-    if not is_plain(label):
-        raise UsageError(f"the label {printable(label)} has control characters; give another one with -l")
+    if fault := label_fault(label):
+        raise UsageError(fault)
     limit = options.context_task_limit or 0
     return ContextSettings(
         scheduler,

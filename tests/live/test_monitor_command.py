@@ -139,7 +139,7 @@ def test_a_driver_that_is_killed_is_missed_and_tried_again(bench: Bench, termina
     terminal.start("./run_dbUtil.sh --mon")
     terminal.until("2/2 slots busy")
     run.kill()
-    terminal.until("no news for", "2/2 slots busy")
+    terminal.until("no contact since", "2/2 slots busy")
     (bench.path / "run_kvsinfo.txt").unlink()  # what the end of a run does
     terminal.until("the run has ended")
     bench.file("go", "")

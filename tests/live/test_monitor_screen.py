@@ -1,90 +1,12 @@
 """The monitor on a screen of textual's pilot: what is seen, keys and mouse, resizing, stopping, the end of the run."""
 
-import asyncio
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-
 import pytest
-from textual.geometry import Offset
-from textual.pilot import Pilot
+from monitor_beds import LARGE, SMALL, Bed, on_screen
+from monitor_builders import context, engine, running
 
-from disbatch.core.errors import MachineError
-from disbatch.monitor.looking import Ended, News, Seen, Trouble
-from disbatch.monitor.panes import Pane
-from disbatch.monitor.stopping import Stop
-from disbatch.monitor.terminal import Monitor
+from disbatch.monitor.looking import Ended, Trouble
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "disbatch"))
-from monitor_builders import context, engine, running, snapshot
-
-DEADLINE_S = 10.0
-SMALL, LARGE = (80, 24), (200, 60)
 MANY = tuple(engine(n) for n in range(15))  # as many as fill the table of a small screen
-
-
-class Bed:
-    """A monitor under test: feeds it news, reads its screen."""
-
-    def __init__(self, refuses: str = "") -> None:
-        self.news: asyncio.Queue[News | None] = asyncio.Queue()
-        self.stopped: list[Stop] = []
-        self._refuses = refuses
-        self.app = Monitor("Tasks_1", self._brings, self)
-        self.pilot: Pilot[str]
-
-    async def _brings(self) -> AsyncIterator[News]:
-        while (news := await self.news.get()) is not None:
-            yield news
-
-    async def stop(self, stop: Stop) -> str:
-        if self._refuses:
-            raise MachineError(self._refuses)
-        self.stopped.append(stop)
-        return "it stops"
-
-    def seen(self, **more: object) -> None:
-        self.news.put_nowait(Seen(snapshot(**more)))
-
-    def text(self) -> str:
-        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
-
-    def line(self, part: str) -> int:
-        """The number of the line that has this text."""
-        return next(n for n, line in enumerate(self.text().splitlines()) if part in line)
-
-    async def until(self, *parts: str, without: str = "\0") -> None:
-        """Returns once all these parts, and not the other, stand on the screen."""
-        for _ in range(int(DEADLINE_S / 0.02)):
-            await self.pilot.pause(0.02)
-            text = self.text()
-            if all(part in text for part in parts) and without not in text:
-                return
-        raise AssertionError(f"not on the screen: {parts} without {without!r}\n{self.text()}")
-
-    async def click(self, part: str, times: int = 1) -> None:
-        """Clicks on the first place where this text stands."""
-        y = self.line(part)
-        x = self.text().splitlines()[y].index(part)
-        await self.pilot.click(offset=Offset(x + 1, y), times=times)
-
-    def pane(self, name: str) -> Pane:
-        return self.app.query_one(f"#{name}", Pane)
-
-
-def on_screen(
-    scenario: Callable[[Bed], Awaitable[None]], size: tuple[int, int] = SMALL, refuses: str = ""
-) -> str | None:
-    """Plays a scenario; returns what the monitor ends with."""
-
-    async def play() -> str | None:
-        bed = Bed(refuses)
-        async with bed.app.run_test(size=size, notifications=True) as pilot:
-            bed.pilot = pilot
-            await scenario(bed)
-        return bed.app.return_value
-
-    return asyncio.run(play())
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE, (60, 15), (40, 10)], ids=str)
@@ -397,9 +319,9 @@ def test_a_lost_connection_is_shown_until_it_is_back() -> None:
         bed.seen()
         await bed.until("node01")
         bed.news.put_nowait(Trouble("the connection to the run is gone", 1.0))
-        await bed.until("no news for", "trying again", "18 done")
+        await bed.until("no contact since", "trying again", "18 done")
         bed.seen(done=19)
-        await bed.until("19 done", without="no news")
+        await bed.until("19 done", without="no contact")
 
     on_screen(scenario, LARGE)
 

@@ -21,7 +21,9 @@ MESSAGES = st.lists(PARTS | st.text(max_size=12), max_size=25).map("".join)
 def snippet_of(text: str) -> str:
     """As an engine keeps it: both ends, and a gap between them."""
     data = text.encode("utf-8", "replace")
-    kept = data if len(data) <= SNIPPET_END else data[:SNIPPET_END] + b"..." + data[SNIPPET_END:][-SNIPPET_END:]
+    kept = (
+        data if len(data) <= SNIPPET_END else data[:SNIPPET_END] + b"..." + data[SNIPPET_END:][-SNIPPET_END:]
+    )
     return kept.decode("utf-8", "replace")
 
 

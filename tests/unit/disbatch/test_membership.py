@@ -80,6 +80,13 @@ def test_a_label_with_control_characters_is_refused(label: str, given: bool) -> 
     assert refusal.why.isprintable()
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_label_is_bounded(given: bool) -> None:
+    assert joins(Driver(), join(label="x" * 64, given=given)) == Welcome("x" * 64, (0,))
+    refusal = joins(Driver(), join(label="x" * 65, given=given))
+    assert isinstance(refusal, Refusal) and "at most 64 characters" in refusal.why and "-l" in refusal.why
+
+
 @pytest.mark.parametrize(
     "message",
     [
