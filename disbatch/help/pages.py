@@ -36,7 +36,8 @@ _FILES: Entries = (
     ("PREFIX_driver.txt", "log of the process that hands out tasks"),
     ("PREFIX_NODE_engine.txt", "log of the process that runs them on one node"),
     ("PREFIX_kvsinfo.txt", "where the run is reached, with its secret; removed at the end"),
-    ("PREFIX_url", "with -w, address of the web page, with its secret; removed at the end"),
+    ("PREFIX_url", "with -w, address of the web page, which opens once; a fresh one takes its place"),
+    ("PREFIX_webtoken", "with -w, the secret for programs that read the page's figures; removed at the end"),
 )
 _ENVIRONMENT: Entries = (
     ("DISBATCH_SSH_NODELIST", "HOST:COUNT,... as with -s, where -s is not given and there is no Slurm job"),

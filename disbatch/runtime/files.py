@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from disbatch.core.errors import MachineError
-from kvsstcp.ownfile import create_file, remove_own
+from kvsstcp.ownfile import check_replaceable, create_file, remove_own
 
 LIMITS = "_limits.txt"
 STATUS = "_status.txt"
 INFO = "_kvsinfo.txt"
-_ENDINGS = (STATUS, "_driver.txt", "_dbUtil.sh", INFO, "_url", "_usage.txt", LIMITS)
+_ENDINGS = (STATUS, "_driver.txt", "_dbUtil.sh", INFO, "_url", "_webtoken", "_usage.txt", LIMITS)
 _ENGINE_LOG = "_engine.txt"
 
 
@@ -55,6 +55,10 @@ class RunFiles:
     @property
     def url(self) -> str:
         return self.prefix + "_url"
+
+    @property
+    def webtoken(self) -> str:
+        return self.prefix + "_webtoken"
 
     @property
     def kvsinfo(self) -> str:
@@ -125,11 +129,14 @@ def claimed_before(prefix: str | None, name: str) -> list[tuple[str, str]]:
         found.append((wanted + suffix, suffix))
 
 
-def write_secret(path: str, text: str) -> None:
-    """Creates a file that only this user can read, in the place of one of the driver before. Raises OSError."""
-    remove_own(path)
-    with os.fdopen(create_file(path, 0o600), "w") as file:
+def replace_secret(path: str, text: str) -> None:
+    """Put a file that only this user can read in the place of one of ours. Who reads sees the one or the other. Raises OSError."""
+    check_replaceable(path)
+    part = f"{path}.part"
+    remove_own(part)
+    with os.fdopen(create_file(part, 0o600), "w") as file:
         file.write(text)
+    os.replace(part, path)
 
 
 def names_a_run(prefix: str) -> bool:

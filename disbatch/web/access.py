@@ -1,8 +1,11 @@
 """Who may look at the page and who may act on it, and the headers that keep a browser from giving anything away.
 
-One secret a run: the token in the page's address. The first load trades it for a cookie, which no script and no other
-site can use; after that the token is in no request any more. The name that a request was sent to is looked at as well:
-a site of somebody else whose name leads here (DNS rebinding) is not the page. Nothing here does IO.
+No secret is sent by a browser on its own: a cookie would go to every port of this host. The page's address holds a
+ticket, behind `#`, where it is in no request. The page trades it, once and within a few minutes, for a session, which it keeps for
+its own origin and shows in a header. Programs show a token that lasts as long as the run.
+
+The name that a request was sent to is looked at as well: a site of somebody else whose name leads here (DNS rebinding)
+is not the page. Nothing here does IO.
 """
 
 import hashlib
@@ -13,6 +16,10 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 
 TOKEN_BYTES = 32
+# from a terminal or a file into a browser, maybe through a tunnel that has to be made first
+TICKET_S = 900.0
+# browsers that may be known at the same time; the oldest is forgotten
+SESSIONS = 1000
 
 # plotly.js makes an empty style element and fills it rule by rule: the hash of nothing allows that and no more
 EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -33,26 +40,47 @@ HTTP_PORT = 80
 
 
 class Access:
-    """The secrets of one page. Comparisons take the same time whatever is wrong."""
+    """The secrets of one page, and the names that it has. Comparisons take the same time whatever is wrong."""
 
-    def __init__(self, port: int, names: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str] = ()) -> None:
         # of this machine, as far as they are known: a name that takes long to find out is added later
         self.names = {_plain_name(name) for name in names}
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
-        self.cookie = secrets.token_urlsafe(TOKEN_BYTES)
-        # browsers keep one jar for all ports of a host: two pages on one host must not take each other's
-        self.cookie_name = f"disbatch_{port}"
+        """For programs."""
+        self.charts_key = secrets.token_urlsafe(TOKEN_BYTES)
+        """For plotly.js alone: a script is asked for without a header."""
+        # digests, so that looking for one takes the same time whatever is wrong
+        self._tickets: dict[bytes, float] = {}
+        self._sessions: dict[bytes, None] = {}
 
-    def by_token(self, token: str | None) -> bool:
-        return _same(token, self.token)
+    def ticket(self, now_s: float) -> str:
+        """Return a new ticket. It opens one session, within TICKET_S."""
+        self._tickets = {digest: until for digest, until in self._tickets.items() if until > now_s}
+        made = secrets.token_urlsafe(TOKEN_BYTES)
+        self._tickets[_digest(made)] = now_s + TICKET_S
+        return made
 
-    def by_cookie(self, cookie: str | None) -> bool:
-        return _same(cookie, self.cookie)
+    def session(self, ticket: str, now_s: float) -> str | None:
+        """Return a session for a ticket; None for one that was used, is too old, or is none."""
+        until = self._tickets.pop(_digest(ticket), None)
+        if until is None or until <= now_s:
+            return None
+        made = secrets.token_urlsafe(TOKEN_BYTES)
+        self._sessions[_digest(made)] = None
+        while len(self._sessions) > SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        return made
 
     def by_header(self, authorization: str | None) -> bool:
-        """`Authorization: Bearer TOKEN`, for programs."""
-        scheme, _, token = (authorization or "").partition(" ")
-        return scheme.lower() == "bearer" and _same(token.strip(), self.token)
+        """`Authorization: Bearer SECRET`, with a session or the token for programs."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        digest = _digest(secret.strip())
+        return digest in self._sessions or hmac.compare_digest(digest, _digest(self.token))
+
+    def by_charts_key(self, key: str | None) -> bool:
+        return hmac.compare_digest(_digest(key or ""), _digest(self.charts_key))
 
     def by_host(self, hosts: Sequence[str], arrived: tuple[str, int]) -> bool:
         """Return True if the Host header, which is there once, names what the page is served under.
@@ -100,7 +128,6 @@ def _address(text: str) -> object:
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
-def _same(given: str | None, secret: str) -> bool:
-    # digests: `compare_digest` tells the length of what it compares, and refuses text beyond ASCII
-    digest = hashlib.sha256((given or "").encode("utf-8", "backslashreplace")).digest()
-    return hmac.compare_digest(digest, hashlib.sha256(secret.encode()).digest())
+def _digest(secret: str) -> bytes:
+    # `compare_digest` tells the length of what it compares, and refuses text beyond ASCII
+    return hashlib.sha256(secret.encode("utf-8", "backslashreplace")).digest()

@@ -20,13 +20,13 @@ from disbatch import __version__
 from disbatch.core.driver_events import Level, Say
 from disbatch.core.errors import UsageError
 from disbatch.core.notable import Batch, Notable, RunEnd
-from disbatch.core.printable import printable, printable_message
+from disbatch.core.printable import BREAK, printable, printable_message
 from disbatch.packages import install_command, missing
-from disbatch.runtime.files import write_secret
+from disbatch.runtime.files import replace_secret
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.prepare import listen
 from disbatch.runtime.settings import WebSettings
-from disbatch.web.access import Access
+from disbatch.web.access import TICKET_S, Access
 from disbatch.web.control import Order, carry_out
 from disbatch.web.hub import Hub
 from disbatch.web.picture.picture import PageFacts, Picture
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 TICK_S = 1.0  # how often the picture changes: often enough to look alive, seldom enough to cost nothing
 SHARE = 0.03  # of the driver's time, at most, goes into pictures
+FRESH_S = (
+    TICKET_S / 3
+)  # after which an address that nobody opened is replaced: what is read there lasts for a while
 SLOWEST_S = 4.0  # the page calls a longer silence late
 LAST_WORDS_S = 1.0  # for the end of the picture to reach the viewers
 OPTION = "--web-address"
@@ -67,7 +70,10 @@ class WebPage:
         self._loopback_only = ip_address(host).is_loopback
         if not self._loopback_only:
             say(NOT_ENCRYPTED, "warning")
-        self._file = ""
+        self._written: set[str] = set()  # files to remove at the end
+        self._warned = False
+        self._url_written_s = 0.0
+        self._writing: asyncio.Task[str] | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._server: PageServer | None = None
 
@@ -75,32 +81,32 @@ class WebPage:
         """What a forked engine has to close."""
         return (self._sock.fileno(),)
 
-    @property
-    def url(self) -> str:
-        return f"http://{_shown_host(self._settings.address[0])}:{self._port}/?token={self._access.token}"
+    def fresh_url(self) -> str:
+        """The page's address, with a new ticket."""
+        ticket = self._access.ticket(time.monotonic())
+        return f"http://{_shown_host(self._settings.address[0])}:{self._port}/#token={ticket}"
 
     # -- as an observer of the run
 
     def begin(self, run: Watched) -> None:
         self._run = run
-        self._access = Access(self._port, (self._settings.address[0], socket.gethostname()))
+        self._access = Access((self._settings.address[0], socket.gethostname()))
         control = self._settings.control
         facts = PageFacts(
             printable(self._task_name), printable(run.files.job_id), socket.gethostname(), printable(os.path.abspath(run.files.status)), time.time(),
-            __version__, control,
+            __version__, control, printable(os.path.abspath(run.files.log)),
         )  # fmt: skip
         self._picture = Picture(facts)
         self._hub = Hub(lambda: _json(self._picture.whole()))
         self._ticked_s, self._pause_s = -TICK_S, TICK_S
-        self._file = run.files.url
-        try:
-            write_secret(self._file, self.url + "\n")
-        except OSError as error:
-            run.warn(
-                f"cannot write {self._file}: {error.strerror}; the address of the web page is nowhere else"
-            )
+        self._url_file, self._token_file = run.files.url, run.files.webtoken
+        for path, secret in ((self._token_file, self._access.token), (self._url_file, self.fresh_url())):
+            self._say_fault(self._write_secret(path, secret))
+        self._url_written_s = time.monotonic()
         # elsewhere than on a terminal it would stay in a file that others may read
-        shown = self.url if sys.stderr.isatty() else f"its address is in {self._file}"
+        shown = f"its address is in {self._url_file}"
+        if sys.stderr.isatty():
+            shown = f"{self.fresh_url()}{BREAK}it opens once; a fresh address is always in {self._url_file}"
         self._say(f"web page: {shown}", "note")
         self._ticking = asyncio.get_running_loop().create_task(self._serve())
         self._ticking.add_done_callback(self._stopped)
@@ -127,15 +133,16 @@ class WebPage:
         except TimeoutError:
             pass  # a viewer that does not read keeps nobody
         finally:
+            if self._writing:
+                await asyncio.wait([self._writing], timeout=LAST_WORDS_S)
             self.close()
 
     def close(self) -> None:
         """Leaves nothing behind, however the run ended."""
         self._sock.close()
-        if self._file:
+        while self._written:
             with contextlib.suppress(OSError):
-                os.unlink(self._file)
-            self._file = ""
+                os.unlink(self._written.pop())
 
     # -- the page
 
@@ -145,12 +152,38 @@ class WebPage:
             threading.Thread(target=self._learn_full_name, daemon=True).start()
         page_server = await asyncio.to_thread(_import_server)
         ordered = self._order if self._settings.control else None
-        self._server = page_server(self._sock, self._access, self._hub, self._looked, ordered, self._run.log)
+        self._server = page_server(
+            self._sock, self._access, self._hub, self._looked, self._renew, ordered, self._run.log
+        )
         await self._server.start()
         while True:
             await asyncio.sleep(self._pause_s)
             if self._hub.viewers:
                 self._tick()
+            if time.monotonic() - self._url_written_s > FRESH_S:
+                self._renew()
+
+    def _renew(self) -> None:
+        """Put an address that nobody has opened in the place of the one before. Outside the loop: a disk may hang."""
+        if self._writing is None or self._writing.done():
+            self._url_written_s = time.monotonic()
+            work = asyncio.to_thread(self._write_secret, self._url_file, self.fresh_url())
+            self._writing = asyncio.get_running_loop().create_task(work)
+            self._writing.add_done_callback(lambda task: self._say_fault(task.result()))
+
+    def _write_secret(self, path: str, text: str) -> str:
+        """Return what is wrong, or nothing."""
+        try:
+            replace_secret(path, text + "\n")
+        except OSError as error:
+            return f"cannot write {path}: {error.strerror}; the way to the web page would be in it"
+        self._written.add(path)
+        return ""
+
+    def _say_fault(self, fault: str) -> None:
+        if fault and not self._warned:
+            self._warned = True
+            self._run.warn(fault)
 
     def _learn_full_name(self) -> None:
         self._access.names.add(socket.getfqdn().lower())

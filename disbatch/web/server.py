@@ -1,6 +1,7 @@
 """Answers requests for the page: who may, with what headers, and the stream of changes. aiohttp is imported here alone.
 
-Nothing that a request says is logged: the first one has the token in its address.
+The page itself and its scripts have nothing of the run in them and are given to everybody: they are asked for without a header. All
+that is of the run wants one. Nothing that a request says is logged.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import contextlib
 import logging
 import mimetypes
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
@@ -28,10 +30,12 @@ SHUTDOWN_S = 0.5  # for open answers, at the end
 PLOTLY_AGE_S = 86400
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CHARTS = "/plotly.min.js"
 TICK_DIGITS = 15  # of the number that a browser says it has seen last
-FORBIDDEN = "403: the token is missing or wrong. Open the address that disBatch has printed; it is also in PREFIX_url.\n"
+FORBIDDEN = "403: the token is missing or wrong. Open the address that is in PREFIX_url; for programs, the token is in PREFIX_webtoken.\n"
+USED = "403: this address was opened before, or is too old. A fresh one is in PREFIX_url.\n"
 NOT_THIS_HOST = (
-    "403: the page is not served under this name. Open the address that disBatch has printed; it is also in PREFIX_url. "
+    "403: the page is not served under this name. Open the address that is in PREFIX_url. "
     "Through an ssh tunnel, the name is localhost.\n"
 )
 
@@ -40,8 +44,8 @@ PEERS_ERRORS = (HttpProcessingError, web.RequestPayloadError)
 
 
 class PageServer:
-    """Serves one page on a socket that listens already. `looked` is called when somebody comes to look; `ordered`
-    carries an order out, or is None where the page may only look."""
+    """Serves one page on a socket that listens already. `looked` is called when somebody comes to look, `entered` when
+    somebody has opened the address; `ordered` carries an order out, or is None where the page may only look."""
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class PageServer:
         access: Access,
         hub: Hub,
         looked: Callable[[], None],
+        entered: Callable[[], None],
         ordered: Callable[[Order], str] | None,
         log: logging.Logger,
         limits: Limits = LIMITS,
@@ -57,6 +62,7 @@ class PageServer:
         self._access = access
         self._hub = hub
         self._looked = looked
+        self._entered = entered
         self._ordered = ordered
         self._log = log
         self._listener: asyncio.Server | None = None
@@ -65,7 +71,9 @@ class PageServer:
         app.on_response_prepare.append(_add_headers)
         app.router.add_get("/", self._index)
         app.router.add_get("/static/{name}", self._file)
-        app.router.add_get("/plotly.min.js", self._plotly)
+        app.router.add_get(CHARTS, self._plotly)
+        app.router.add_post("/session", self._session)
+        app.router.add_get("/session", self._greeting)
         app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_get("/picture", self._picture)
         if ordered is not None:
@@ -104,28 +112,40 @@ class PageServer:
         access = self._access
         if not access.by_host(request.headers.getall("Host", []), _own_address(request)):
             return _refused(NOT_THIS_HOST)
-        known = access.by_cookie(request.cookies.get(access.cookie_name))
-        known = known or access.by_header(request.headers.get("Authorization"))
-        if not known and request.path == "/":
-            known = access.by_token(request.query.get("token"))
-        if not known:
+        known = access.by_header(request.headers.get("Authorization"))
+        if not known and request.path == CHARTS:
+            known = access.by_charts_key(request.query.get("key"))
+        if known:
+            self.connections.proven(request.transport)
+        elif not _is_public(request):
             return _refused(FORBIDDEN)
-        self.connections.proven(request.transport)
         try:
             return await handler(request)
         except web.HTTPException as error:  # no such path, or too long a body
             return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
-        response = web.Response(body=self._static["index.html"], content_type="text/html", charset="utf-8")
-        # no redirect to an address without the token: behind a link from elsewhere it would come without the cookie
-        response.set_cookie(
-            self._access.cookie_name,
-            self._access.cookie,
-            httponly=True,
-            samesite="Strict",
-        )
-        return response
+        return web.Response(body=self._static["index.html"], content_type="text/html", charset="utf-8")
+
+    async def _session(self, request: web.Request) -> web.StreamResponse:
+        """A session for a ticket, which is the body."""
+        try:
+            body = await asyncio.wait_for(request.read(), self.connections.limits.body_s)
+        except (TimeoutError, web.RequestPayloadError):
+            return _closing(400, "400: the ticket did not come\n")
+        made = self._access.session(body.decode("utf-8", "replace").strip(), time.monotonic())
+        if made is None:
+            return _refused(USED)
+        self.connections.proven(request.transport)
+        self._entered()
+        return web.json_response(self._welcome() | {"session": made})
+
+    async def _greeting(self, request: web.Request) -> web.StreamResponse:
+        """Says that a session is known."""
+        return web.json_response(self._welcome())
+
+    def _welcome(self) -> dict[str, str]:
+        return {"charts": f"{CHARTS}?key={self._access.charts_key}"}
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -190,6 +210,13 @@ class PageServer:
             return web.json_response({"error": str(error)}, status=400)
         self._log.info("asked for on the web page: %s %s", order.what, order.name)
         return web.json_response({"told": told})
+
+
+def _is_public(request: web.Request) -> bool:
+    """Return True for what has nothing of the run in it, and for the way in."""
+    if request.method == "POST":
+        return request.path == "/session"
+    return request.path == "/" or request.path.startswith("/static/")
 
 
 def _defects_only(log: logging.Logger) -> logging.Logger:

@@ -15,6 +15,7 @@ class Tunnel:
         assert to is not None
         self._to = to
         self._open: set[socket.socket] = set()
+        self._hung: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listen(0)
         self.port: int = self._listener.getsockname()[1]
@@ -29,6 +30,11 @@ class Tunnel:
         for end in ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def hang(self) -> None:
+        """What is open now takes and brings nothing any more, and stays open; new connections are as ever."""
+        with self._lock:
+            self._hung |= self._open
 
     def mend(self) -> None:
         self._listen(self.port)
@@ -53,7 +59,8 @@ class Tunnel:
     def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(CHUNK_BYTES):
-                other.sendall(data)
+                if one not in self._hung:
+                    other.sendall(data)
         with contextlib.suppress(OSError):
             other.shutdown(socket.SHUT_RDWR)
         one.close()

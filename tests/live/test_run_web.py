@@ -23,19 +23,21 @@ class Page:
     """The page of a run, as a client finds it."""
 
     def __init__(self, run: Run) -> None:
-        run.until(
-            lambda: run.bench.read("run_url").endswith("\n") if self._there(run) else False,
-            "the page's address",
-        )
-        self.url = run.bench.read("run_url").strip()
+        self._bench = run.bench
+        run.until((run.bench.path / "run_url").exists, "the page's address")
         parts = urlsplit(self.url)
         self.base = f"http://{parts.netloc}"
-        self.token = parts.query.removeprefix("token=")
+        self.token = run.bench.read("run_webtoken").strip()
         self.bearer = {"Authorization": f"Bearer {self.token}"}
 
-    @staticmethod
-    def _there(run: Run) -> bool:
-        return (run.bench.path / "run_url").exists()
+    @property
+    def url(self) -> str:
+        """The address, as it is in its file now."""
+        return self._bench.read("run_url").strip()
+
+    @property
+    def ticket(self) -> str:
+        return urlsplit(self.url).fragment.removeprefix("token=")
 
     def ask(self, work: "Callable[[aiohttp.ClientSession], Awaitable[None]]") -> None:
         async def asked() -> None:
@@ -50,7 +52,7 @@ class Page:
         # the socket listens before anything runs; whoever comes early waits for an answer, or is sent away
         while True:
             try:
-                async with session.get("/static/nothing") as answer:
+                async with session.get("/picture") as answer:
                     assert answer.status == 403
                     return
             except aiohttp.ClientConnectionError:
@@ -82,34 +84,45 @@ def finish(bench: Bench, run: Run) -> None:
 
 def test_the_address_is_a_secret_and_is_gone_with_the_run(bench: Bench) -> None:
     run, page = start(bench)
-    url = bench.path / "run_url"
-    assert stat.S_IMODE(url.stat().st_mode) == 0o600
+    url, ticket = bench.path / "run_url", page.ticket
+    assert (
+        stat.S_IMODE(url.stat().st_mode)
+        == 0o600
+        == stat.S_IMODE((bench.path / "run_webtoken").stat().st_mode)
+    )
+    assert len(ticket) >= 43 and "?" not in page.url
     assert page.base.startswith("http://127.0.0.1:") and len(page.token) >= 43
     finish(bench, run)
     assert not url.exists()
-    assert "run_url" in run.err() and page.token not in run.err() + run.out()
-    assert all(page.token not in path.read_text() for path in bench.path.iterdir() if path.is_file())
+    assert not (bench.path / "run_webtoken").exists()
+    for secret in (page.token, ticket):
+        assert "run_url" in run.err() and secret not in run.err() + run.out()
+        assert all(secret not in path.read_text() for path in bench.path.iterdir() if path.is_file())
 
 
 def test_a_killed_driver_leaves_no_page(bench: Bench) -> None:
     run, _page = start(bench)
     run.signal(15)
     assert run.end().code == 143
-    assert not (bench.path / "run_url").exists()
+    assert not (bench.path / "run_url").exists() and not (bench.path / "run_webtoken").exists()
 
 
 def test_nobody_without_the_token(bench: Bench) -> None:
     run, page = start(bench)
 
     async def tries(session: aiohttp.ClientSession) -> None:
-        for path in ("/", "/?token=", "/?token=x", f"/?token={page.token[:-1]}", "/static/main.js", "/plotly.min.js",
-                     "/events", "/picture", f"/events?token={page.token}", "/nothing"):  # fmt: skip
+        for path in ("/plotly.min.js", "/plotly.min.js?key=x", f"/plotly.min.js?key={page.token}", "/session", "/events", "/picture",
+                     f"/events?token={page.token}", f"/picture?key={page.ticket}", "/nothing"):  # fmt: skip
             async with session.get(path) as answer:
                 assert (answer.status, answer.cookies.get("x")) == (403, None), path
                 assert page.token not in await answer.text() and not answer.cookies
                 assert "disBatch" in answer.headers["Server"] and "aiohttp" not in answer.headers["Server"]
-        async with session.get("/picture", headers={"Authorization": "Bearer x"}) as answer:
-            assert answer.status == 403
+        for secret in ("x", page.ticket, page.token[:-1]):
+            async with session.get("/picture", headers={"Authorization": f"Bearer {secret}"}) as answer:
+                assert answer.status == 403
+        for ticket in ("", "x", page.token, page.ticket + "x"):
+            async with session.post("/session", data=ticket) as answer:
+                assert answer.status == 403 and "PREFIX_url" in await answer.text()
         async with session.post("/control", json={"what": "stop"}) as answer:
             assert answer.status == 403
 
@@ -121,12 +134,11 @@ def test_what_a_browser_is_told(bench: Bench) -> None:
     run, page = start(bench)
 
     async def loads(session: aiohttp.ClientSession) -> None:
-        async with session.get(f"/?token={page.token}") as answer:
+        async with session.get("/") as answer:
             assert answer.status == 200 and "<title>" in await answer.text()
             assert page.token not in await answer.text()
-            cookie = answer.headers["Set-Cookie"]
-            assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and page.token not in cookie
             headers = answer.headers
+            assert "Set-Cookie" not in headers
             assert (
                 "default-src 'none'" in headers["Content-Security-Policy"]
                 and "unsafe" not in headers["Content-Security-Policy"]
@@ -136,7 +148,7 @@ def test_what_a_browser_is_told(bench: Bench) -> None:
             )
             assert headers["Cache-Control"] == "no-store"
             assert not [name for name in headers if name.lower().startswith("access-control")]
-        # from now on the cookie is enough, and every file of the page is there
+        # nothing in the page itself is of the run: every file of it is there for everybody
         async with session.get("/") as answer:
             text = await answer.text()
             assert answer.status == 200
@@ -151,11 +163,13 @@ def test_what_a_browser_is_told(bench: Bench) -> None:
                     ".html": "text/html",
                 }
                 assert answer.content_type == expected[Path(name).suffix]
-        async with session.get("/plotly.min.js") as answer:
+        async with session.get("/session", headers=page.bearer) as answer:
+            charts = (await answer.json())["charts"]
+        async with session.get(charts) as answer:
             assert answer.content_type == "text/javascript" and len(await answer.read()) > 1_000_000
             assert answer.headers["Referrer-Policy"] == "no-referrer"
         for path in ("/static/../server.py", "/static/..%2fserver.py", "/static/%2e%2e/page.py", "/nothing"):
-            async with session.get(path) as answer:
+            async with session.get(path, headers=page.bearer) as answer:
                 assert answer.status == 404, path
 
     page.ask(loads)
@@ -260,24 +274,25 @@ def test_orders_come_from_the_page_itself(bench: Bench) -> None:
     run, page = start(bench, "--web-control")
 
     async def orders(session: aiohttp.ClientSession) -> None:
-        async with session.get(f"/?token={page.token}") as answer:
-            assert answer.status == 200
+        async with session.post("/session", data=page.ticket) as answer:
+            known = {"Authorization": f"Bearer {(await answer.json())['session']}"}
         stop = {"what": "stop"}
+        async with session.post("/control", json=stop, headers={"Origin": page.base}) as answer:
+            assert answer.status == 403  # nothing that a browser adds by itself is enough
         for origin in (
-            {},
             {"Origin": "http://evil.example"},
             {"Origin": "null"},
             {"Origin": page.base + "1"},
         ):
-            async with session.post("/control", json=stop, headers=origin) as answer:
+            async with session.post("/control", json=stop, headers=known | origin) as answer:
                 assert answer.status == 403, origin
         async with session.post(
             "/control", json=stop, headers=page.bearer | {"Origin": "http://evil.example"}
         ) as answer:
             assert answer.status == 403
-        async with session.get("/control") as answer:
+        async with session.get("/control", headers=known) as answer:
             assert answer.status == 405
-        own = {"Origin": page.base}
+        own = known | {"Origin": page.base}
         async with session.post("/control", json={"what": "burn"}, headers=own) as answer:
             assert answer.status == 400 and "no such order" in (await answer.json())["error"]
         async with session.post("/control", json={"what": "engine", "name": "7"}, headers=own) as answer:
@@ -321,7 +336,7 @@ def test_the_token_is_in_no_task(bench: Bench) -> None:
     )
 
     async def loads(session: aiohttp.ClientSession) -> None:
-        async with session.get(f"/?token={page.token}") as answer:
+        async with session.post("/session", data=page.ticket) as answer:
             assert answer.status == 200
 
     page.ask(loads)
@@ -339,7 +354,7 @@ def test_the_token_is_in_no_task(bench: Bench) -> None:
     assert page_socket(run, page) not in inodes
     finish(bench, run)
     for path in bench.path.iterdir():
-        assert page.token not in path.read_text(errors="replace")
+        assert page.token not in path.read_text(errors="replace") or path.name == "run_webtoken"
 
 
 def page_socket(run: Run, page: Page) -> str:
@@ -364,9 +379,9 @@ def test_on_a_terminal_the_address_is_printed(bench: Bench) -> None:
         wait_until(
             lambda: (bench.path / "run_url").exists() and bench.read("run_url"), "the address is written"
         )
-        url = bench.read("run_url").strip()
+        base = bench.read("run_url").split("#")[0]
         wait_until(
-            lambda: url in typescript.read_text(errors="replace").replace("\r\n", ""),
+            lambda: f"{base}#token=" in typescript.read_text(errors="replace").replace("\r\n", ""),
             "the address is printed",
         )
     finally:
@@ -413,3 +428,49 @@ def test_aiohttp_is_imported_for_the_page_alone(bench: Bench, web: bool) -> None
     result = bench.here(1, *arguments, tasks="true\n")
     assert result.code == 0 and ("aiohttp" in result.err) is web
     assert "| plotly" not in result.err
+
+
+def test_the_address_opens_once_and_its_file_always_has_a_fresh_one(bench: Bench) -> None:
+    run, page = start(bench)
+
+    async def opens(session: aiohttp.ClientSession) -> None:
+        made = set()
+        for _ in range(3):
+            ticket = page.ticket
+            async with session.post("/session", data=ticket) as answer:
+                assert answer.status == 200
+                made.add((await answer.json())["session"])
+            async with session.post("/session", data=ticket) as answer:
+                assert answer.status == 403 and "fresh one is in PREFIX_url" in await answer.text()
+            while page.ticket == ticket:
+                await asyncio.sleep(0.01)
+        assert len(made) == 3
+        for known in made:
+            async with session.get("/picture", headers={"Authorization": f"Bearer {known}"}) as answer:
+                assert answer.status == 200
+        assert stat.S_IMODE((bench.path / "run_url").stat().st_mode) == 0o600
+
+    page.ask(opens)
+    finish(bench, run)
+    assert not list(bench.path.glob("run_url*"))
+
+
+def test_nothing_that_a_browser_sends_by_itself_is_a_key(bench: Bench) -> None:
+    """Cookies go to every port of a host: whoever serves another one must not get what opens this page."""
+    run, page = start(bench, "--web-control")
+
+    async def looks(session: aiohttp.ClientSession) -> None:
+        for path in ("/", "/static/main.js"):
+            async with session.get(path, headers=page.bearer) as answer:
+                assert answer.status == 200 and "Set-Cookie" not in answer.headers
+        async with session.post("/session", data=page.ticket) as answer:
+            made = (await answer.json())["session"]
+            assert "Set-Cookie" not in answer.headers
+        async with session.get(
+            "/picture", headers={"Cookie": f"session={made}; disbatch={page.token}"}
+        ) as answer:
+            assert answer.status == 403
+        assert len(session.cookie_jar) == 0
+
+    page.ask(looks)
+    finish(bench, run)

@@ -62,12 +62,12 @@ class Place:
         self._sock = socket.create_server(("127.0.0.1", 0))
         self._sock.setblocking(False)
         self.port = self._sock.getsockname()[1]
-        self.access = Access(self.port)
+        self.access = Access()
         self.hub = Hub(lambda: whole)
         self.orders: list[Order] = []
         self.log = logging.getLogger("test_web_connections")
         self.server = PageServer(
-            self._sock, self.access, self.hub, lambda: None, self._ordered, self.log, limits
+            self._sock, self.access, self.hub, lambda: None, lambda: None, self._ordered, self.log, limits
         )
         self._clients: list[Client] = []
 
@@ -138,11 +138,12 @@ def test_a_crowd_of_slow_strangers_keeps_no_viewer_out(bench: Bench) -> None:
 
 
 def where(run: Run) -> tuple[str, int, str]:
+    """Host, port, and the token for programs."""
     url = run.bench.path / "run_url"
-    run.until(lambda: url.exists() and url.read_text().endswith("\n"), "the page's address")
+    run.until(url.exists, "the page's address")
     parts = urlsplit(url.read_text().strip())
     assert parts.hostname and parts.port
-    return parts.hostname, parts.port, parts.query.removeprefix("token=")
+    return parts.hostname, parts.port, run.bench.read("run_webtoken").strip()
 
 
 async def asked(host: str, port: int, token: str) -> int:
@@ -162,7 +163,9 @@ def test_a_page_for_all_interfaces_is_served_under_the_names_of_its_machine(benc
 
     async def ask(host: str) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(f"GET /?token={token} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        writer.write(
+            f"GET /picture HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
         head = await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
         return int(head.split()[1])
@@ -328,7 +331,6 @@ def test_an_order_from_elsewhere_is_refused(origin: str) -> None:
         client = await place.client()
         head = place.request(
             "/control",
-            f"Cookie: {place.access.cookie_name}={place.access.cookie}",
             f"Origin: {origin.format(port=place.port)}",
             "Content-Length: 17",
             method="POST",
@@ -342,11 +344,10 @@ def test_an_order_from_elsewhere_is_refused(origin: str) -> None:
 def test_an_order_through_a_tunnel_is_the_pages_own() -> None:
     async def asks(place: Place) -> None:
         client = await place.client()
-        cookie = f"Cookie: {place.access.cookie_name}={place.access.cookie}"
         for origin, status in (("http://localhost:9999", 200), (f"http://localhost:{place.port}", 403)):
             head = place.request(
-                "/control", cookie, f"Origin: {origin}", "Content-Length: 17",
-                method="POST", known=False, host="localhost:9999",
+                "/control", f"Origin: {origin}", "Content-Length: 17",
+                method="POST", host="localhost:9999",
             )  # fmt: skip
             await client.send(head + '{"what": "drain"}')
             assert await client.status() == status

@@ -39,6 +39,7 @@ class PageFacts:
     began_s: float  # since the epoch
     version: str
     control: bool  # whether the page may stop things
+    log_file: str = ""  # of the driver
 
 
 class Picture:

@@ -3,6 +3,7 @@
 
 import { byId, colour, show } from "./dom.js";
 import { counted, duration, rate } from "./format.js";
+import { chartsAddress } from "./session.js";
 import { series } from "./state.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
@@ -10,7 +11,7 @@ let plotly = null;
 let drawn = "";
 
 export async function loadCharts() {
-  if (!(await loadScript("/plotly.min.js"))) {
+  if (!(await loadScript(chartsAddress()))) {
     byId("charts-note").textContent = "The charts could not be loaded; everything else works.";
     return;
   }

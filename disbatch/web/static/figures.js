@@ -1,4 +1,4 @@
-// The top of the page: name and state of the run, progress, figures, messages, and how the connection is.
+// The top of the page: name and state of the run, progress, figures, messages.
 
 import { byId, make, setText, show } from "./dom.js";
 import { clock, count, duration, percent, printable, rate } from "./format.js";
@@ -8,15 +8,6 @@ const TILES = [
   ["done", "Done"], ["failed", "Failed"], ["running", "Running"], ["waiting", "Waiting"], ["skipped", "Skipped"],
   ["rate", "Tasks per second"],
 ];
-const LINKS = {
-  live: "live",
-  late: "no news: the driver is busy, or the network is slow",
-  lost: "connection lost, trying again",
-  refused: "refused, trying again",
-  ended: "ended",
-  connecting: "connecting",
-};
-
 const tiles = new Map();
 for (const [name, label] of TILES) {
   const value = make("dd", { className: "figure", id: `figure-${name}` }, "–");
@@ -83,10 +74,4 @@ export function drawMessages(state) {
       make("li", { className: level }, make("time", {}, clock(at)), make("span", {}, level === "note" ? text : `${level}: ${text}`))),
   );
   show(byId("messages-none"), state.messages.length === 0);
-}
-
-export function drawLink(link, age_s) {
-  byId("link").dataset.link = link;
-  const since = link === "late" || link === "lost" ? ` (${duration(Math.max(1, age_s))} ago)` : "";
-  setText(byId("link-text"), LINKS[link] + since);
 }

@@ -4,14 +4,13 @@ import { drawCharts, loadCharts } from "./charts.js";
 import { byId } from "./dom.js";
 import { drawEngines } from "./engines.js";
 import { attachFailures, drawFailures } from "./failures.js";
-import { drawFigures, drawLink, drawMessages } from "./figures.js";
-import { newState, nowAt, takeTick, takeWhole } from "./state.js";
+import { drawFigures, drawMessages } from "./figures.js";
+import { drawLink, drawNoWay } from "./link.js";
+import { bearer, enter } from "./session.js";
+import { newState, nowAt, stand, takeTick, takeWhole } from "./state.js";
 import { attachSteering } from "./steer.js";
 import { openStream } from "./stream.js";
 import { attachTimeline, redraw } from "./timeline.js";
-
-// The token has done its work: it is neither to stay in the address bar nor in the history.
-history.replaceState(null, "", "/");
 
 const state = newState();
 let steer; // undefined until it is known whether the page may act
@@ -30,6 +29,7 @@ function draw() {
 function takeIn(take) {
   return (message) => {
     take(state, message);
+    stand(state, null);
     if (steer === undefined) {
       steer = attachSteering(state.run);
       loadCharts().then(() => drawCharts(state));
@@ -44,12 +44,33 @@ function takeIn(take) {
 
 attachTimeline(state);
 attachFailures(state);
-const stream = openStream({
-  onWhole: takeIn(takeWhole),
-  onTick: takeIn(takeTick),
-  onLink: (next) => drawLink((link = next), stream?.age() ?? 0),
-});
-setInterval(() => (link === "late" || link === "lost") && drawLink(link, stream.age()), 1000);
+let stream = null;
+
+function linkIs(next) {
+  link = next;
+  if (!stream) return;
+  // what nobody hears of does not go on
+  stand(state, link === "live" || link === "late" ? null : stream.since_s());
+  drawLink(link, stream, state);
+  redraw();
+}
+
+async function begin() {
+  try {
+    if (!(await enter())) return drawNoWay();
+  } catch {
+    linkIs("lost");
+    drawLink("lost", null, state);
+    setTimeout(begin, 2000);
+    return;
+  }
+  stream = openStream({ headers: bearer, onWhole: takeIn(takeWhole), onTick: takeIn(takeTick), onLink: linkIs });
+  setInterval(() => link !== "live" && drawLink(link, stream, state), 1000);
+}
+
+// a fresh address in the place of this one is no new page to a browser
+addEventListener("hashchange", () => location.hash && location.reload());
+begin();
 addEventListener("colours", () => state.counts && drawCharts(state, true));
 document.addEventListener("visibilitychange", () => state.counts && draw());
 byId("run-state").textContent = "connecting";

@@ -9,7 +9,7 @@ const SMALL = ["counts", "contexts", "history", "nodes", "rows", "open", "barrie
 
 export function newState() {
   return { run: null, counts: null, history: [], contexts: [], nodes: [], rows: [], open: [], barriers: [], unseen: 0, end: null,
-    fields: [], engines: new Map(), bars: [], groups: new Map(), messages: [], clockOffset_s: null, endedAt: null, ticks: 0, cut: false };
+    fields: [], engines: new Map(), bars: [], groups: new Map(), messages: [], clockOffset_s: null, endedAt: null, standsAt: null, ticks: 0, cut: false };
 }
 
 export const groupKey = (code, cause) => `${code}\u0000${cause}`;
@@ -63,9 +63,14 @@ function keepClock(state, now_s) {
   state.clockOffset_s = known === null || Math.abs(offset - known) > 5 ? offset : Math.max(known - 0.001, offset);
 }
 
-// The driver's time, in seconds since the epoch; it stands still once the run has ended.
+// Time stands still from this moment of our clock on, as there has been no contact since; null: it goes on.
+export function stand(state, at_s) {
+  state.standsAt = at_s === null ? null : at_s + (state.clockOffset_s ?? 0);
+}
+
+// The driver's time, in seconds since the epoch; it stands still once the run has ended, and while there is no contact.
 export function nowAt(state) {
-  return state.endedAt ?? Date.now() / 1000 + (state.clockOffset_s ?? 0);
+  return state.endedAt ?? state.standsAt ?? Date.now() / 1000 + (state.clockOffset_s ?? 0);
 }
 
 // What of the slots cannot be seen from this moment on, and would look idle: codes with what belongs to them.

@@ -1,6 +1,7 @@
 // What the page may ask of the run, where it was given control. Each is asked first.
 
 import { byId, setText, show } from "./dom.js";
+import { bearer } from "./session.js";
 
 const dialog = byId("ask");
 
@@ -62,7 +63,7 @@ async function give(order) {
 async function send(order) {
   try {
     const response = await fetch("/control", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(order),
+      method: "POST", headers: { ...bearer(), "Content-Type": "application/json" }, body: JSON.stringify(order),
     });
     const answer = await response.json().catch(() => ({}));
     return answer.told ? `Done: ${answer.told}.` : `Not done: ${answer.error ?? `the driver answers ${response.status}`}.`;

@@ -73,6 +73,7 @@ function drawNow() {
   setText(byId("timeline-gaps"), missing);
   show(byId("timeline-gaps"), missing !== "");
   canvas.dataset.frameMs = (performance.now() - began).toFixed(2);
+  canvas.dataset.now = now;
   canvas.dataset.bars = state.bars.length;
   const busy = state.open.length;
   canvas.setAttribute("aria-label", `Timeline of slots on ${counted(state.nodes.length, "node")}: ${counted(busy, "running task")}; the last ${duration(span)} are shown`);
@@ -95,7 +96,7 @@ function resize(width, height, all) {
 function keepMoving() {
   const ms = Math.max(40, Math.min(1000, (span / view.width) * 500));
   setTimeout(() => {
-    if (!state.end && !behind) redraw();
+    if (!state.end && state.standsAt === null && !behind) redraw();
     keepMoving();
   }, ms);
 }

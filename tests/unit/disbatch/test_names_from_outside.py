@@ -13,7 +13,7 @@ from disbatch.core.errors import MachineError, UsageError
 from disbatch.runtime import sweep
 from disbatch.runtime.charges import ChargesFile, read_charges
 from disbatch.runtime.crashed import look
-from disbatch.runtime.files import write_secret
+from disbatch.runtime.files import replace_secret
 from disbatch.runtime.roster import read_entries
 from disbatch.runtime.usagefile import UsageFile
 
@@ -111,12 +111,12 @@ def test_a_link_in_the_place_of_the_usage_file_is_told_once(tmp_path: Path) -> N
 
 def test_the_address_of_the_page_is_written_into_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "run_url"
-    write_secret(str(path), "one\n")
-    write_secret(str(path), "two\n")
+    replace_secret(str(path), "one\n")
+    replace_secret(str(path), "two\n")
     assert path.read_text() == "two\n" and path.stat().st_mode & 0o777 == 0o600
     path.unlink()
     (tmp_path / "precious").write_text("as it was\n")
     path.symlink_to("precious")
     with pytest.raises(OSError, match="symbolic link"):
-        write_secret(str(path), "three\n")
+        replace_secret(str(path), "three\n")
     assert (tmp_path / "precious").read_text() == "as it was\n" and os.path.islink(path)

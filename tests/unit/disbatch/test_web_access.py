@@ -6,27 +6,49 @@ import json
 import pytest
 
 from disbatch.core.joining import Answer, StopKind
-from disbatch.web.access import HEADERS, Access, own_origin
+from disbatch.web.access import HEADERS, SESSIONS, TICKET_S, Access, own_origin
 from disbatch.web.control import Order, OrderError, carry_out, read_order
 from disbatch.web.hub import KEPT_TICKS, QUEUE_TICKS, Hub
 from disbatch.web.page import pause_s
 
 
 def test_only_the_secrets_let_in() -> None:
-    access = Access(8000)
-    assert access.by_token(access.token) and access.by_cookie(access.cookie)
-    assert access.by_header(f"Bearer {access.token}") and access.by_header(f"bearer {access.token}")
-    for wrong in (None, "", "x", access.token[:-1], access.token + "x", "ü", "\udc80", access.cookie):
-        assert not access.by_token(wrong)
+    access = Access()
+    session = access.session(access.ticket(0.0), 1.0)
+    assert session
+    for secret in (access.token, session):
+        assert access.by_header(f"Bearer {secret}") and access.by_header(f"bearer {secret}")
+        assert not access.by_header(f"Basic {secret}") and not access.by_header(secret)
+        assert not access.by_charts_key(secret)
+    ticket = access.ticket(0.0)
+    for wrong in (None, "", "x", session[:-1], access.token + "x", "ü", "\udc80", ticket, access.charts_key):
         assert not access.by_header(f"Bearer {wrong}") and not access.by_header(wrong)
-    assert not access.by_cookie(access.token) and not access.by_cookie(None)
-    assert not access.by_header(f"Basic {access.token}")
+    assert access.by_charts_key(access.charts_key) and not access.by_charts_key(None)
+
+
+def test_a_ticket_opens_one_session_within_its_time() -> None:
+    access = Access()
+    ticket = access.ticket(10.0)
+    assert access.session(ticket, 11.0) and access.session(ticket, 11.0) is None
+    late = access.ticket(10.0)
+    assert access.session(late, 10.0 + TICKET_S) is None
+    assert access.session("", 0.0) is None and access.session(access.token, 0.0) is None
+
+
+def test_what_is_kept_is_bounded() -> None:
+    access = Access()
+    sessions = [access.session(access.ticket(float(n)), float(n)) for n in range(SESSIONS + 1)]
+    assert not access.by_header(f"Bearer {sessions[0]}")
+    assert access.by_header(f"Bearer {sessions[1]}") and access.by_header(f"Bearer {sessions[-1]}")
+    for n in range(10):
+        access.ticket(n * 2 * TICKET_S)
+    assert len(access._tickets) == 1
 
 
 def test_each_page_has_secrets_of_its_own() -> None:
-    one, other = Access(1), Access(2)
-    assert len({one.token, one.cookie, other.token, other.cookie}) == 4 and len(one.token) >= 43
-    assert one.cookie_name != other.cookie_name
+    one, other = Access(), Access()
+    made = {one.token, one.charts_key, one.ticket(0), other.token, other.charts_key, other.ticket(0)}
+    assert len(made) == 6 and min(map(len, made)) >= 43
 
 
 def test_the_policy_allows_nothing_from_elsewhere() -> None:

@@ -15,8 +15,8 @@ ANYWHERE = ("10.1.2.3", 8000)
 )  # fmt: skip
 def test_names_that_only_this_machine_has(host: str) -> None:
     """With any port for those of loopback: it is that of the near end of a tunnel."""
-    assert Access(8000, ("127.0.0.1", "node17")).by_host([host], LOOPBACK)
-    assert Access(8000, ("0.0.0.0", "node17")).by_host([host], ANYWHERE)
+    assert Access(("127.0.0.1", "node17")).by_host([host], LOOPBACK)
+    assert Access(("0.0.0.0", "node17")).by_host([host], ANYWHERE)
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def test_names_that_only_this_machine_has(host: str) -> None:
      "2130706433:8000", "\udc80:8000", "[" * 400],
 )  # fmt: skip
 def test_other_names(host: str) -> None:
-    assert not Access(8000, ("127.0.0.1", "node17")).by_host([host], LOOPBACK)
-    assert not Access(8000, ("0.0.0.0", "node17")).by_host([host], ("10.1.2.9", 8000))
+    assert not Access(("127.0.0.1", "node17")).by_host([host], LOOPBACK)
+    assert not Access(("0.0.0.0", "node17")).by_host([host], ("10.1.2.9", 8000))
 
 
 def test_the_address_at_which_a_connection_arrives_is_served() -> None:
-    access = Access(8000, ("0.0.0.0", "node17"))
+    access = Access(("0.0.0.0", "node17"))
     assert access.by_host(["10.1.2.3:8000"], ANYWHERE)
     assert access.by_host(["10.1.2.3:8000"], ("::ffff:10.1.2.3", 8000))
     assert access.by_host(["[2001:db8::1]:8000"], ("2001:db8:0:0::1", 8000))
@@ -43,17 +43,17 @@ def test_the_address_at_which_a_connection_arrives_is_served() -> None:
 
 
 def test_the_port_of_http_need_not_be_said() -> None:
-    assert Access(80, ("node17",)).by_host(["node17"], ("10.1.2.3", 80))
+    assert Access(("node17",)).by_host(["node17"], ("10.1.2.3", 80))
 
 
 def test_a_host_is_said_once() -> None:
-    access = Access(8000)
+    access = Access()
     assert not access.by_host([], LOOPBACK)
     assert not access.by_host(["localhost:8000", "localhost:8000"], LOOPBACK)
 
 
 def test_the_full_name_counts_once_it_is_known() -> None:
-    access = Access(8000, ("node17",))
+    access = Access(("node17",))
     assert not access.by_host(["node17.cluster.example:8000"], ANYWHERE)
     access.names.add("node17.cluster.example")
     assert access.by_host(["node17.cluster.example:8000"], ANYWHERE)
