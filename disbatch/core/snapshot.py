@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from disbatch.core.errors import PeerError
 
+# of the JSON form: one more when a field goes or changes its meaning; further fields change nothing
+SCHEMA = 1
 STATUS_KEY = b"DisBatch status"  # holds the newest snapshot; with rows only while somebody looks
 VIEWER_KEY = b"DisBatch viewer"  # whoever puts anything here asks for one snapshot with all rows
 LIVE_KEY = (
@@ -116,7 +118,7 @@ class RunSnapshot:
         return self.done + self.failed + self.skipped
 
     def to_json(self) -> str:
-        body: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
+        body: dict[str, Any] = {"schema": SCHEMA} | {name: getattr(self, name) for name in _SCALARS}
         for name in _TABLES:
             if name != "failures":
                 body[name] = [row._asdict() for row in getattr(self, name)]

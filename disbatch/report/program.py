@@ -20,6 +20,8 @@ from disbatch.report.times import RunTimes
 from disbatch.report.usage import UsageTable, read_usage, usage_path
 from kvsstcp.ownfile import check_replaceable, create_file
 
+# of the JSON form: one more when a field goes or changes its meaning; further fields change nothing
+SCHEMA = 1
 TOP = 10  # rows of the lists of longest tasks, failures, leaks: what fits on a page
 
 
@@ -69,7 +71,7 @@ def main(arguments: list[str]) -> int:
 
 def _print(report: Report, options: argparse.Namespace) -> None:
     if options.json:
-        json.dump(asdict(report), sys.stdout, indent=1, allow_nan=False)
+        json.dump({"schema": SCHEMA} | asdict(report), sys.stdout, indent=1, allow_nan=False)
         print()
         return
     from disbatch.report.terminal import print_report

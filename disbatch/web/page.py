@@ -29,10 +29,11 @@ from disbatch.runtime.settings import WebSettings
 from disbatch.web.access import TICKET_S, Access
 from disbatch.web.control import Order, carry_out
 from disbatch.web.hub import Hub
+from disbatch.web.picture.metrics import metrics
 from disbatch.web.picture.picture import PageFacts, Picture
 
 if TYPE_CHECKING:
-    from disbatch.web.server import PageServer
+    from disbatch.web.server import Behind, PageServer
 
 TICK_S = 1.0  # how often the picture changes: often enough to look alive, seldom enough to cost nothing
 SHARE = 0.03  # of the driver's time, at most, goes into pictures
@@ -150,11 +151,10 @@ class WebPage:
         if not self._loopback_only:
             # a name service that does not answer keeps nobody: neither the page nor the end of the run
             threading.Thread(target=self._learn_full_name, daemon=True).start()
-        page_server = await asyncio.to_thread(_import_server)
+        page_server, behind = await asyncio.to_thread(_import_server)
         ordered = self._order if self._settings.control else None
-        self._server = page_server(
-            self._sock, self._access, self._hub, self._looked, self._renew, ordered, self._run.log
-        )
+        driver = behind(self._looked, self._renew, self._metrics, ordered)
+        self._server = page_server(self._sock, self._access, self._hub, driver, self._run.log)
         await self._server.start()
         while True:
             await asyncio.sleep(self._pause_s)
@@ -206,6 +206,9 @@ class WebPage:
         self._hub.publish(self._picture.number, _json(change))
         self._pause_s = pause_s(time.monotonic() - self._ticked_s)
 
+    def _metrics(self) -> str:
+        return metrics(self._run.picture(), self._picture.facts.job_id, self._picture.facts.name)
+
     def _order(self, order: Order) -> str:
         return carry_out(order, self._run.steering)
 
@@ -215,11 +218,11 @@ def pause_s(cost_s: float) -> float:
     return min(max(TICK_S, cost_s / SHARE), SLOWEST_S)
 
 
-def _import_server() -> "type[PageServer]":
+def _import_server() -> "tuple[type[PageServer], type[Behind]]":
     # a third of a second, and the first tasks need not wait for it
-    from disbatch.web.server import PageServer
+    from disbatch.web.server import Behind, PageServer
 
-    return PageServer
+    return PageServer, Behind
 
 
 def _shown_host(host: str) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -22,6 +23,7 @@ from disbatch.web.access import HEADERS, Access, own_origin
 from disbatch.web.connections import LIMITS, Connections, Limits
 from disbatch.web.control import MOST_BYTES, Order, OrderError, read_order
 from disbatch.web.hub import Hub, Viewer
+from disbatch.web.picture.metrics import CONTENT_TYPE, VERSION
 
 VIEWERS = 100  # at a time: each costs a connection and a queue
 AT_ONCE = 32  # asyncio accepts so many connections before the first of them is counted
@@ -43,27 +45,36 @@ NOT_THIS_HOST = (
 PEERS_ERRORS = (HttpProcessingError, web.RequestPayloadError)
 
 
+class Behind(NamedTuple):
+    """What the driver does for the page."""
+
+    looked: Callable[[], None]
+    """Called when somebody comes to look."""
+
+    entered: Callable[[], None]
+    """Called when somebody has opened the address."""
+
+    metrics: Callable[[], str]
+    ordered: Callable[[Order], str] | None
+    """Carries an order out; None where the page may only look."""
+
+
 class PageServer:
-    """Serves one page on a socket that listens already. `looked` is called when somebody comes to look, `entered` when
-    somebody has opened the address; `ordered` carries an order out, or is None where the page may only look."""
+    """Serves one page on a socket that listens already."""
 
     def __init__(
         self,
         sock: socket.socket,
         access: Access,
         hub: Hub,
-        looked: Callable[[], None],
-        entered: Callable[[], None],
-        ordered: Callable[[Order], str] | None,
+        behind: Behind,
         log: logging.Logger,
         limits: Limits = LIMITS,
     ) -> None:
         self._sock = sock
         self._access = access
         self._hub = hub
-        self._looked = looked
-        self._entered = entered
-        self._ordered = ordered
+        self._behind = behind
         self._log = log
         self._listener: asyncio.Server | None = None
         self._static = {path.name: path.read_bytes() for path in _static_files()}
@@ -76,7 +87,8 @@ class PageServer:
         app.router.add_get("/session", self._greeting)
         app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_get("/picture", self._picture)
-        if ordered is not None:
+        app.router.add_get("/metrics", self._metrics)
+        if behind.ordered is not None:
             app.router.add_post("/control", self._control)
         self._runner = web.AppRunner(
             app, access_log=None, logger=_defects_only(log), handle_signals=False, shutdown_timeout=SHUTDOWN_S,
@@ -137,7 +149,7 @@ class PageServer:
         if made is None:
             return _refused(USED)
         self.connections.proven(request.transport)
-        self._entered()
+        self._behind.entered()
         return web.json_response(self._welcome() | {"session": made})
 
     async def _greeting(self, request: web.Request) -> web.StreamResponse:
@@ -160,9 +172,13 @@ class PageServer:
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
         """The whole picture, once: for programs."""
-        self._looked()
+        self._behind.looked()
         text = self._hub.whole().split(b"\ndata: ", 1)[1].strip()
         return web.Response(body=text, content_type="application/json", charset="utf-8")
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        headers = {"Content-Type": f"{CONTENT_TYPE}; version={VERSION}; charset=utf-8"}
+        return web.Response(body=self._behind.metrics().encode("utf-8", "replace"), headers=headers)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._hub.viewers) >= VIEWERS:
@@ -171,7 +187,7 @@ class PageServer:
             headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
         await response.prepare(request)
-        self._looked()
+        self._behind.looked()
         self.connections.streams(request.transport)
         seen = request.headers.get("Last-Event-ID", "")
         is_number = seen.isascii() and seen.isdigit() and len(seen) <= TICK_DIGITS
@@ -197,11 +213,12 @@ class PageServer:
         by_program = self._access.by_header(request.headers.get("Authorization")) and origin is None
         if not by_program and not own_origin(origin, request.headers.get("Host")):
             return _refused("403: orders are taken from the page itself only\n")
-        assert self._ordered is not None
+        ordered = self._behind.ordered
+        assert ordered is not None
         try:
             body = await asyncio.wait_for(request.read(), self.connections.limits.body_s)
             order = read_order(body)
-            told = self._ordered(order)
+            told = ordered(order)
         except TimeoutError:
             return _closing(408, "408: the order did not come\n")
         except web.RequestPayloadError:

@@ -44,12 +44,16 @@ class Browser:
             viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
         )
         page = context.new_page()
+        self.watch(page)
+        page.goto(url)
+        return page
+
+    def watch(self, page: Any) -> None:
+        """Keep what a page asks for and complains of."""
         page.set_default_timeout(WAIT_MS)
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", lambda message: self._heard(message.type, f"{message.text} ({message.location})"))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(url)
-        return page
 
     def begin(self) -> None:
         """Closes what is open, and forgets what was asked for and said."""

@@ -21,10 +21,10 @@ def forgive(browser: Browser, *parts: str) -> None:
     browser.complaints[:] = [text for text in browser.complaints if not any(part in text for part in parts)]
 
 
-def tab(page: Any, url: str) -> Any:
+def tab(browser: Browser, page: Any, url: str) -> Any:
     """Another tab of the same browser."""
     other = page.context.new_page()
-    other.set_default_timeout(30_000)
+    browser.watch(other)
     other.goto(url)
     return other
 
@@ -52,7 +52,7 @@ def test_many_tabs_share_one_stream_and_what_opened_it(bench: Bench, browser: Br
     base = url.split("#")[0]
     page = browser.open(url)
     figure(page, "running", "2")
-    tabs = [tab(page, base) for _ in range(TABS)]  # a bookmark
+    tabs = [tab(browser, page, base) for _ in range(TABS)]  # a bookmark
     for other in tabs:
         figure(other, "running", "2")
     assert len([asked for asked in browser.requests if asked.endswith("/events")]) == 1

@@ -474,3 +474,20 @@ def test_nothing_that_a_browser_sends_by_itself_is_a_key(bench: Bench) -> None:
 
     page.ask(looks)
     finish(bench, run)
+
+
+def test_metrics_for_prometheus_with_the_token(bench: Bench) -> None:
+    run, page = start(bench, tasks="true\nfalse\n" + WAIT)
+
+    async def scrapes(session: aiohttp.ClientSession) -> None:
+        async with session.get("/metrics") as answer:
+            assert answer.status == 403
+        await wait_for_running(session, page, 1)
+        async with session.get("/metrics", headers=page.bearer) as answer:
+            assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            text = await answer.text()
+        for sample in ('{result="done"} 1', '{result="failed"} 1', 'disbatch_tasks{state="running"} 1'):
+            assert f"{sample}\n" in text
+
+    page.ask(scrapes)
+    finish(bench, run)

@@ -18,7 +18,7 @@ from disbatch.web.access import Access
 from disbatch.web.connections import LIMITS, Limits
 from disbatch.web.control import Order
 from disbatch.web.hub import Hub
-from disbatch.web.server import PageServer
+from disbatch.web.server import Behind, PageServer
 
 WAIT = "until [ -e go ]; do sleep 0.02; done\n"
 STRANGERS = LIMITS.connections + 10
@@ -66,9 +66,8 @@ class Place:
         self.hub = Hub(lambda: whole)
         self.orders: list[Order] = []
         self.log = logging.getLogger("test_web_connections")
-        self.server = PageServer(
-            self._sock, self.access, self.hub, lambda: None, lambda: None, self._ordered, self.log, limits
-        )
+        behind = Behind(lambda: None, lambda: None, lambda: "", self._ordered)
+        self.server = PageServer(self._sock, self.access, self.hub, behind, self.log, limits)
         self._clients: list[Client] = []
 
     def _ordered(self, order: Order) -> str:

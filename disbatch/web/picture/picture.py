@@ -22,6 +22,8 @@ KEPT_MESSAGES = 50
 MOST_ENGINES = 1000  # in the table; a longer one nobody reads, and it would be all that a tick consists of
 SILENT_S = 15  # an engine is heard every few seconds; only a longer silence is worth a word
 
+# of the whole picture: one more when a field goes or changes its meaning; further fields change nothing
+SCHEMA = 1
 _COUNTS = (
     "elapsed_s", "done", "failed", "skipped", "running", "ready", "total", "barrier", "state", "rate", "slots",
 )  # fmt: skip
@@ -98,6 +100,7 @@ class Picture:
         """Everything, as of the last tick."""
         told = max(0, len(self._messages) - self._untold)
         return self._head | {
+            "schema": SCHEMA,
             "run": asdict(self.facts),
             "engine_fields": EngineView._fields,
             "engines": list(self._engines.values()),

@@ -3,7 +3,7 @@
 
 const KEY = "disbatch-session";
 const TABS = "disbatch-tabs";
-const ANSWER_MS = 400; // for another tab of this page to say what it has
+const ANSWER_MS = 3000; // for another tab of this page to say what it has
 
 let session = null;
 let charts = null;
