@@ -18,6 +18,7 @@ export function drawLink(link, stream, state) {
   byId("link").dataset.link = link;
   document.documentElement.dataset.contact = lost ? "lost" : "";
   setText(byId("link-text"), lost ? noContact(stream) : LINKS[link] + (link === "late" ? ` (${duration(Math.max(1, stream.age_s()))} ago)` : ""));
+  if (lost) pill("no contact"); // the next change that comes says what the state is
   const hint = lost && stream?.age_s() > HINT_S && state.run;
   if (hint) {
     const { host, log_file, status_file } = state.run;
@@ -27,6 +28,11 @@ export function drawLink(link, stream, state) {
   show(byId("contact"), Boolean(hint));
 }
 
+function pill(text) {
+  setText(byId("run-state"), text);
+  byId("run-state").dataset.state = "lost";
+}
+
 const noContact = (stream) => (stream ? `no contact since ${clock(stream.since_s())}` : "no contact");
 
 // There is no session, and no address that opens one.
@@ -34,7 +40,7 @@ export function drawNoWay() {
   byId("link").dataset.link = "refused";
   document.documentElement.dataset.contact = "lost";
   setText(byId("link-text"), "not let in");
-  setText(byId("run-state"), "not let in");
+  pill("not let in");
   setText(byId("contact"), "403: this address was opened before, is too old, or lacks its token. A fresh one is always in PREFIX_url, where the run's files are: " +
     "open what is in there. (The old page, where it is still open, stays as it is.)");
   show(byId("contact"), true);

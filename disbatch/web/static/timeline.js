@@ -3,7 +3,8 @@
 import { byId, colour, make, setText, show } from "./dom.js";
 import { clock, count, counted, duration, outcome } from "./format.js";
 import { gaps, nowAt } from "./state.js";
-import { AXIS, arrange, draw, find } from "./timeline_draw.js";
+import { fillBars } from "./timeline_table.js";
+import { AXIS, arrange, boxOf, draw, find, shown } from "./timeline_draw.js";
 
 const SPANS = [[30, "30 s"], [120, "2 min"], [600, "10 min"], [3600, "1 h"]];
 const [SHORTEST_S, LONGEST_S] = [5, 86400];
@@ -26,6 +27,7 @@ let state = null;
 let view = { from: 0, to: 1, width: 1, height: 1, scroll: 0, now: 0, place: arrange([]) };
 let span = 30;
 let chosen = false; // by the person who looks; until then the span fits how long tasks take
+let picked = null; // what the keys have come to: {bar} or {open}
 let behind = 0; // seconds before now that the right edge stands at
 let colours = {};
 let wanted = false;
@@ -43,6 +45,8 @@ export function attachTimeline(theState) {
   box.addEventListener("scroll", redraw);
   attachPointer();
   canvas.addEventListener("keydown", pressed);
+  canvas.addEventListener("blur", hideTip);
+  byId("bars").addEventListener("toggle", redraw);
   readColours();
   setSpan(span, false);
   keepMoving();
@@ -67,8 +71,9 @@ function drawNow() {
   const shownSpan = behind ? span : Math.min(span, Math.max(LEAST_SHOWN_S, now - state.run.began_s));
   const to = now - behind + (behind ? 0 : shownSpan * MARGIN_S);
   resize(width, height, place.height + AXIS);
-  view = { width, height, scroll: box.scrollTop, from: to - shownSpan, to, now, place };
+  view = { width, height, scroll: box.scrollTop, from: to - shownSpan, to, now, place, picked: document.activeElement === canvas ? picked : null };
   draw(g, view, state, colours);
+  if (byId("bars").open) fillBars(shown(view, state), state, describe);
   const missing = gaps(state, view.from).map(([what, detail]) => GAPS[what](detail)).join(" ");
   setText(byId("timeline-gaps"), missing);
   show(byId("timeline-gaps"), missing !== "");
@@ -135,12 +140,29 @@ function lookBack(seconds) {
 function pressed(event) {
   const moves = {
     ArrowLeft: () => lookBack(behind + span / 8), ArrowRight: () => lookBack(behind - span / 8), Home: () => lookBack(Infinity),
-    End: () => lookBack(0), "+": () => setSpan(span / 1.5), "=": () => setSpan(span / 1.5), "-": () => setSpan(span * 1.5), Escape: hideTip,
+    ArrowUp: () => step(-1), ArrowDown: () => step(1), End: () => lookBack(0), "+": () => setSpan(span / 1.5), "=": () => setSpan(span / 1.5), "-": () => setSpan(span * 1.5), Escape: hideTip,
   };
   const move = moves[event.key];
   if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   move();
+}
+
+// To the bar that began before or after the one that is picked.
+function step(by) {
+  if (!state.counts) return;
+  const all = shown(view, state);
+  const id = (found) => (found.bar ? `${found.bar[6]} ${found.bar[2]}` : `${found.open[3]} open`);
+  const at = picked ? all.findIndex((found) => id(found) === id(picked)) : -1;
+  picked = all[at < 0 ? (by < 0 ? all.length - 1 : 0) : Math.max(0, Math.min(all.length - 1, at + by))] ?? null;
+  if (!picked) return hideTip();
+  const row = view.place.tops[(picked.bar ?? picked.open)[0]] + (picked.bar ?? picked.open)[1] * view.place.row;
+  if (row < box.scrollTop || row > box.scrollTop + view.height - 2 * AXIS) box.scrollTop = Math.max(0, row - AXIS);
+  view = { ...view, scroll: box.scrollTop };
+  const area = canvas.getBoundingClientRect();
+  const [left, top, width, height] = boxOf(view, picked);
+  showFound(picked, area.left + Math.max(0, left) + Math.min(width, 40), area.top + top + height);
+  redraw();
 }
 
 function attachPointer() {
@@ -173,14 +195,21 @@ function showTip(event) {
   const at = canvas.getBoundingClientRect();
   const found = state.counts && find(view, state, event.clientX - at.left, event.clientY - at.top);
   if (!found) return hideTip();
-  const { title, text, label, node } = found.bar ? ofBar(found.bar) : ofOpen(found.open);
+  showFound(found, event.clientX, event.clientY);
+}
+
+// What is known of a bar: title, text, beginning of the command, node.
+const describe = (found) => (found.bar ? ofBar(found.bar) : ofOpen(found.open));
+
+function showFound(found, x, y) {
+  const { title, text, label, node } = describe(found);
   tip.replaceChildren(make("strong", {}, title), make("span", {}, `${text} · ${state.nodes[node]}`), make("code", {}, label));
   tip.className = `tip ${found.open ? "running" : found.bar[5] ? "failed" : "done"}`;
   show(tip, true);
   const card = tip.offsetParent.getBoundingClientRect();
-  const left = event.clientX - card.left + 12;
+  const left = x - card.left + 12;
   tip.style.left = `${Math.max(8, Math.min(left, card.width - tip.offsetWidth - 8))}px`;
-  tip.style.top = `${event.clientY - card.top + 16}px`;
+  tip.style.top = `${y - card.top + 16}px`;
 }
 
 function ofBar([node, , start, finish, tasks, failed, task, code, label]) {

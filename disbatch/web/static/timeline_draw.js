@@ -36,6 +36,7 @@ export function draw(g, view, state, colours) {
   drawBars(g, view, state.bars, colours);
   drawOpen(g, view, state, colours);
   drawBarriers(g, view, state.barriers, colours);
+  if (view.picked) drawFrame(g, view, view.picked, colours);
   g.restore();
 }
 
@@ -82,6 +83,28 @@ function drawOpen(g, view, state, colours) {
     g.fillRect(x, y, 2, height);
     g.fillRect(Math.max(x, end - 2), y, 2, height);
   }
+}
+
+// Where something found is, in pixels: left, top, width, height.
+export function boxOf(view, { bar, open }) {
+  const [node, row, start] = bar ?? open;
+  const [left, right] = [xOf(view, start), xOf(view, bar ? bar[3] : view.now)];
+  return [left, yOf(view, node, row), Math.max(2, right - left), thick(view)];
+}
+
+// All that is at least partly shown, by its start.
+export function shown(view, state) {
+  const bars = state.bars.filter((bar) => bar[3] >= view.from && bar[2] <= view.to).map((bar) => ({ bar }));
+  const open = state.open.filter((task) => task[2] <= view.to).map((task) => ({ open: task }));
+  const key = (found) => found.bar ?? found.open;
+  return [...bars, ...open].sort((a, b) => key(a)[2] - key(b)[2] || key(a)[0] - key(b)[0] || key(a)[1] - key(b)[1]);
+}
+
+function drawFrame(g, view, found, colours) {
+  const [x, y, width, height] = boxOf(view, found);
+  g.strokeStyle = colours.text;
+  g.lineWidth = 2;
+  g.strokeRect(x - 1, y - 1, width + 2, height + 2);
 }
 
 function drawNodes(g, view, state, colours) {
