@@ -37,6 +37,7 @@ _FILES: Entries = (
     ("PREFIX_NODE_engine.txt", "log of the process that runs them on one node"),
     ("PREFIX_kvsinfo.txt", "where the run is reached, with its secret; removed at the end"),
     ("PREFIX_url", "with -w, address of the web page, which opens once; a fresh one takes its place"),
+    ("PREFIX_page.html", "with -w, the last picture of the web page, once the run is over"),
     ("PREFIX_webtoken", "with -w, the secret for programs that read the page's figures; removed at the end"),
 )
 _ENVIRONMENT: Entries = (

@@ -7,12 +7,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from disbatch.core.errors import MachineError
-from kvsstcp.ownfile import check_replaceable, create_file, remove_own
+from kvsstcp.ownfile import MODE, check_replaceable, create_file, remove_own
 
 LIMITS = "_limits.txt"
 STATUS = "_status.txt"
 INFO = "_kvsinfo.txt"
-_ENDINGS = (STATUS, "_driver.txt", "_dbUtil.sh", INFO, "_url", "_webtoken", "_usage.txt", LIMITS)
+_ENDINGS = (
+    STATUS,
+    "_driver.txt",
+    "_dbUtil.sh",
+    INFO,
+    "_url",
+    "_webtoken",
+    "_page.html",
+    "_usage.txt",
+    LIMITS,
+)
 _ENGINE_LOG = "_engine.txt"
 
 
@@ -59,6 +69,10 @@ class RunFiles:
     @property
     def webtoken(self) -> str:
         return self.prefix + "_webtoken"
+
+    @property
+    def page(self) -> str:
+        return self.prefix + "_page.html"
 
     @property
     def kvsinfo(self) -> str:
@@ -130,11 +144,16 @@ def claimed_before(prefix: str | None, name: str) -> list[tuple[str, str]]:
 
 
 def replace_secret(path: str, text: str) -> None:
-    """Put a file that only this user can read in the place of one of ours. Who reads sees the one or the other. Raises OSError."""
+    """Put a file that only this user can read in the place of one of ours. Raises OSError."""
+    replace_file(path, text, 0o600)
+
+
+def replace_file(path: str, text: str, mode: int = MODE) -> None:
+    """Put a file in the place of one of ours; who reads sees the one or the other. Raises OSError."""
     check_replaceable(path)
     part = f"{path}.part"
     remove_own(part)
-    with os.fdopen(create_file(part, 0o600), "w") as file:
+    with os.fdopen(create_file(part, mode), "w", encoding="utf-8", errors="replace") as file:
         file.write(text)
     os.replace(part, path)
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from disbatch import __version__
@@ -22,7 +23,7 @@ from disbatch.core.errors import UsageError
 from disbatch.core.notable import Batch, Notable, RunEnd
 from disbatch.core.printable import BREAK, printable, printable_message
 from disbatch.packages import install_command, missing
-from disbatch.runtime.files import replace_secret
+from disbatch.runtime.files import replace_file, replace_secret
 from disbatch.runtime.observers import Watched
 from disbatch.runtime.prepare import listen
 from disbatch.runtime.settings import WebSettings
@@ -31,6 +32,7 @@ from disbatch.web.control import Order, carry_out
 from disbatch.web.hub import Hub
 from disbatch.web.picture.metrics import metrics
 from disbatch.web.picture.picture import PageFacts, Picture
+from disbatch.web.savedpage import saved_page
 
 if TYPE_CHECKING:
     from disbatch.web.server import Behind, PageServer
@@ -125,10 +127,13 @@ class WebPage:
             if self._ticking:
                 self._ticking.cancel()
                 await asyncio.wait([self._ticking])
-            self._picture.end(end.ending, end.text, end.exit_code)
-            self._ticked_s = -TICK_S  # whoever comes now sees the end, too
-            if self._hub.viewers:
-                self._tick()
+            path = self._run.files.page
+            self._picture.end(end.ending, end.text, end.exit_code, printable(os.path.abspath(path)))
+            self._ticked_s = time.monotonic()
+            change = self._picture.tick(self._run.picture(), self._run.failures())
+            if not await self._save(path):
+                self._picture.not_saved()
+            self._hub.publish(self._picture.number, _json(change))
             if self._server:
                 await asyncio.wait_for(self._server.close(), LAST_WORDS_S)
         except TimeoutError:
@@ -137,6 +142,18 @@ class WebPage:
             if self._writing:
                 await asyncio.wait([self._writing], timeout=LAST_WORDS_S)
             self.close()
+
+    async def _save(self, path: str) -> bool:
+        """Keep the last picture as a page. A disk that hangs is not waited for."""
+        text = saved_page(Path(__file__).parent / "static", _json(self._picture.whole()))
+        writing = asyncio.create_task(asyncio.to_thread(replace_file, path, text))
+        await asyncio.wait([writing], timeout=LAST_WORDS_S)
+        error = writing.exception() if writing.done() else TimeoutError("the disk does not answer")
+        if error:
+            self._run.warn(
+                f"cannot write {path}: {getattr(error, 'strerror', None) or error}; disbatch-report --html shows the run, too"
+            )
+        return error is None
 
     def close(self) -> None:
         """Leaves nothing behind, however the run ended."""

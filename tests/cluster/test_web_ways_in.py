@@ -133,3 +133,24 @@ def test_after_a_minute_without_contact_it_is_said_where_to_look(bench: Bench, b
     )
     bench.file("go", "")
     assert run.end().code == 0
+
+
+def test_the_page_outlives_the_run(bench: Bench, browser: Browser) -> None:
+    markup = "echo '</script><b>bold</b><!--' >&2; exit 4 # <script>alert(2)</script>"
+    run, url = start(bench, tasks=f"true\n{markup}\n{WAIT}\n")
+    page = browser.open(url)
+    figure(page, "failed", "1")
+    bench.file("go", "")
+    until_text(page, "banner", "has ended.*kept in /.*/run_page.html")
+    assert run.end().code == 0
+    saved = browser.open((bench.path / "run_page.html").as_uri())
+    figure(saved, "done", "2")
+    until_text(saved, "banner", "has ended.*Exit code 0")
+    saved.locator(".cause summary").click()
+    assert saved.locator(".command").inner_text() == markup
+    assert saved.locator("#failures b, #failures script").count() == 0
+    saved.wait_for_function("() => document.getElementById('timeline').dataset.bars === '3'")
+    assert (
+        saved.locator("tr[data-state]").count() == 1 and saved.locator("#link-text").inner_text() == "ended"
+    )
+    saved.locator("#theme").click()

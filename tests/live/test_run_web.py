@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -491,3 +492,30 @@ def test_metrics_for_prometheus_with_the_token(bench: Bench) -> None:
 
     page.ask(scrapes)
     finish(bench, run)
+
+
+def test_the_last_picture_is_kept_whether_anybody_looked_or_not(bench: Bench) -> None:
+    run, page = start(bench, tasks="true\nfalse\n" + WAIT)
+    finish(bench, run)
+    text = bench.read("run_page.html")
+    found = re.search('id="picture">(.*?)</script>', text)
+    assert found is not None
+    picture = json.loads(found[1])
+    assert picture["counts"]["done"] == 2 and picture["end"]["saved"] == str(bench.path / "run_page.html")
+    assert page.token not in text and "src=" not in text and "http://127" not in text
+
+
+def test_a_last_picture_that_cannot_be_kept_is_told(bench: Bench) -> None:
+    run, page = start(bench, tasks="true\n" + WAIT)
+    (bench.path / "run_page.html").symlink_to("precious")
+
+    async def looks(session: aiohttp.ClientSession) -> None:
+        async with session.get("/events", headers=page.bearer) as answer:
+            async for _name, data in events(answer):
+                bench.file("go", "")
+                if data["end"]:
+                    assert data["end"]["saved"] == ""  # type: ignore[index]
+
+    page.ask(looks)
+    done = run.end()
+    assert done.code == 0 and "run_page.html" in done.err and not (bench.path / "precious").exists()

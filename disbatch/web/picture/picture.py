@@ -71,8 +71,14 @@ class Picture:
         self._messages.append((round(at_s, 1), level, text))
         self._untold = min(self._untold + 1, KEPT_MESSAGES)
 
-    def end(self, ending: str, text: str, exit_code: int) -> None:
-        self._end = {"ending": ending, "text": text, "exit_code": exit_code}
+    def end(self, ending: str, text: str, exit_code: int, saved: str = "") -> None:
+        """The run is over. `saved`: the file that has the last picture."""
+        self._end = {"ending": ending, "text": text, "exit_code": exit_code, "saved": saved}
+
+    def not_saved(self) -> None:
+        """Take back that a file has the last picture, also in what `tick` has returned."""
+        if self._end:
+            self._end["saved"] = ""
 
     def tick(self, snapshot: RunSnapshot, groups: Sequence[FailureGroup]) -> dict[str, Any]:
         """All that has changed since the last tick. The snapshot is one with rows."""

@@ -39,7 +39,7 @@ function drawState(s, end) {
   else setText(pill, s.state === "running" ? waits || "running" : "ending");
   pill.dataset.state = end ? (!whole ? "bad" : s.failed ? "mixed" : "good") : s.state === "running" ? "running" : "ending";
   const banner = byId("banner");
-  if (end) setText(banner, `The run has ended: ${end.text}. Exit code ${end.exit_code}. This is its last picture; the page is served no more.`);
+  if (end) setText(banner, `The run has ended: ${end.text}. Exit code ${end.exit_code}. This is its last picture${end.saved ? `, kept in ${end.saved}` : ""}; the page is served no more.`);
   else if (s.state !== "running") setText(banner, `The run is ending: ${s.state}.`);
   show(banner, Boolean(end) || s.state !== "running");
 }

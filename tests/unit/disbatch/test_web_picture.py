@@ -335,4 +335,5 @@ def test_the_end() -> None:
         "ending": "CHECK",
         "text": "a BARRIER CHECK found failed tasks",
         "exit_code": 1,
+        "saved": "",
     }
