@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from disbatch import __version__
 from disbatch.core.driver_events import Level, Say
@@ -30,6 +30,7 @@ from disbatch.runtime.settings import WebSettings
 from disbatch.web.access import TICKET_S, Access
 from disbatch.web.control import Order, carry_out
 from disbatch.web.hub import Hub
+from disbatch.web.onetask import known_of, read_rows
 from disbatch.web.picture.metrics import metrics
 from disbatch.web.picture.picture import PageFacts, Picture
 from disbatch.web.savedpage import saved_page
@@ -93,6 +94,7 @@ class WebPage:
 
     def begin(self, run: Watched) -> None:
         self._run = run
+        self._folder = os.getcwd()
         self._access = Access((self._settings.address[0], socket.gethostname()))
         control = self._settings.control
         facts = PageFacts(
@@ -170,7 +172,7 @@ class WebPage:
             threading.Thread(target=self._learn_full_name, daemon=True).start()
         page_server, behind = await asyncio.to_thread(_import_server)
         ordered = self._order if self._settings.control else None
-        driver = behind(self._looked, self._renew, self._metrics, ordered)
+        driver = behind(self._looked, self._renew, self._metrics, self._known_of, ordered)
         self._server = page_server(self._sock, self._access, self._hub, driver, self._run.log)
         await self._server.start()
         while True:
@@ -225,6 +227,10 @@ class WebPage:
 
     def _metrics(self) -> str:
         return metrics(self._run.picture(), self._picture.facts.job_id, self._picture.facts.name)
+
+    async def _known_of(self, task_id: int) -> dict[str, Any]:
+        rows = await asyncio.to_thread(read_rows, self._run.files.status, task_id)
+        return known_of(task_id, rows, self._run.picture(), self._folder)
 
     def _order(self, order: Order) -> str:
         return carry_out(order, self._run.steering)

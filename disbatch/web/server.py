@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -23,6 +23,7 @@ from disbatch.web.access import HEADERS, Access, own_origin
 from disbatch.web.connections import LIMITS, Connections, Limits
 from disbatch.web.control import MOST_BYTES, Order, OrderError, read_order
 from disbatch.web.hub import Hub, Viewer
+from disbatch.web.onetask import MOST_DIGITS
 from disbatch.web.picture.metrics import CONTENT_TYPE, VERSION
 
 VIEWERS = 100  # at a time: each costs a connection and a queue
@@ -55,6 +56,9 @@ class Behind(NamedTuple):
     """Called when somebody has opened the address."""
 
     metrics: Callable[[], str]
+    known_of: Callable[[int], Awaitable[dict[str, Any]]]
+    """All that is known of a task. Raises OSError."""
+
     ordered: Callable[[Order], str] | None
     """Carries an order out; None where the page may only look."""
 
@@ -75,6 +79,7 @@ class PageServer:
         self._access = access
         self._hub = hub
         self._behind = behind
+        self._looking_up = asyncio.Lock()
         self._log = log
         self._listener: asyncio.Server | None = None
         self._static = {path.name: path.read_bytes() for path in _static_files()}
@@ -88,6 +93,7 @@ class PageServer:
         app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_get("/picture", self._picture)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get(r"/task/{id:[0-9]+}", self._task)
         if behind.ordered is not None:
             app.router.add_post("/control", self._control)
         self._runner = web.AppRunner(
@@ -179,6 +185,17 @@ class PageServer:
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         headers = {"Content-Type": f"{CONTENT_TYPE}; version={VERSION}; charset=utf-8"}
         return web.Response(body=self._behind.metrics().encode("utf-8", "replace"), headers=headers)
+
+    async def _task(self, request: web.Request) -> web.StreamResponse:
+        digits = request.match_info["id"]
+        if len(digits) > MOST_DIGITS:
+            raise web.HTTPNotFound
+        async with self._looking_up:  # one at a time: the file may be long
+            try:
+                found = await self._behind.known_of(int(digits))
+            except OSError as error:
+                return web.Response(status=503, text=f"503: cannot read the status file: {error.strerror}\n")
+        return web.json_response(found)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._hub.viewers) >= VIEWERS:

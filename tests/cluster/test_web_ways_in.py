@@ -2,6 +2,7 @@
 
 import re
 import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -154,3 +155,31 @@ def test_the_page_outlives_the_run(bench: Bench, browser: Browser) -> None:
         saved.locator("tr[data-state]").count() == 1 and saved.locator("#link-text").inner_text() == "ended"
     )
     saved.locator("#theme").click()
+
+
+def test_a_task_has_an_address(bench: Bench, browser: Browser) -> None:
+    bad = "echo '<b>no</b>' >&2; exit 3 # [/] $HOME"
+    run, url = start(bench, tasks=f"true\n{bad}\n{WAIT}\n")
+    page = browser.open(url)
+    figure(page, "failed", "1")
+    assert page.locator("#task").is_hidden()
+    page.locator(".cause summary").click()
+    page.locator(".cause article a").click()
+    until_text(page, "task-body", "exit code 3 on .*line 2.*stderr, 10 bytes <b>no</b>.*To run it again")
+    assert page.url.endswith("/#task/1") and page.locator("#task-title").inner_text() == "Task 1"
+    assert page.locator("#task-body pre.command").inner_text() == bad
+    again = page.locator("#task-body pre.again").inner_text()
+    done = subprocess.run(["bash", "-c", again], capture_output=True)
+    assert done.returncode == 3 and done.stderr == b"<b>no</b>\n"
+    page.reload()
+    until_text(page, "task-body", "exit code 3")
+    other = tab(browser, page, url.split("#")[0] + "#task/2")
+    until_text(other, "task-body", "runs on .*To run it again")
+    other.goto(url.split("#")[0] + "#task/99")
+    until_text(other, "task-body", "It has not ended")
+    page.locator("#task-close").click()
+    assert page.locator("#task").is_hidden() and "#" not in page.url
+    bench.file("go", "")
+    until_text(page, "banner", "has ended")
+    assert run.end().code == 0
+    forgive(browser, "ERR_")

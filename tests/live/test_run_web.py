@@ -519,3 +519,26 @@ def test_a_last_picture_that_cannot_be_kept_is_told(bench: Bench) -> None:
     page.ask(looks)
     done = run.end()
     assert done.code == 0 and "run_page.html" in done.err and not (bench.path / "precious").exists()
+
+
+def test_a_task_is_looked_up_with_the_token(bench: Bench) -> None:
+    run, page = start(bench, tasks="true\nexit 7\n" + WAIT)
+
+    async def asks(session: aiohttp.ClientSession) -> None:
+        async with session.get("/task/1") as answer:
+            assert answer.status == 403
+        await wait_for_running(session, page, 1)
+        async with session.get("/task/1", headers=page.bearer) as answer:
+            found = await answer.json()
+        assert [r["returncode"] for r in found["rows"]] == [7] and found["again"].startswith(
+            f"cd {bench.path} && env "
+        )
+        async with session.get("/task/2", headers=page.bearer) as answer:
+            found = await answer.json()
+        assert found["rows"] == [] and found["running"]["command"] == WAIT.strip()
+        for path in ("/task/x", "/task/-1", "/task/", "/task/" + "9" * 19):
+            async with session.get(path, headers=page.bearer) as answer:
+                assert answer.status == 404, path
+
+    page.ask(asks)
+    finish(bench, run)

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -55,6 +56,10 @@ class Client:
         self._writer.transport.abort()
 
 
+async def nothing_known(task_id: int) -> dict[str, Any]:
+    return {}
+
+
 class Place:
     """A page served in this process, with limits of its own, that takes orders."""
 
@@ -66,7 +71,7 @@ class Place:
         self.hub = Hub(lambda: whole)
         self.orders: list[Order] = []
         self.log = logging.getLogger("test_web_connections")
-        behind = Behind(lambda: None, lambda: None, lambda: "", self._ordered)
+        behind = Behind(lambda: None, lambda: None, lambda: "", nothing_known, self._ordered)
         self.server = PageServer(self._sock, self.access, self.hub, behind, self.log, limits)
         self._clients: list[Client] = []
 

@@ -3,6 +3,7 @@
 
 import { byId, make, setText, show } from "./dom.js";
 import { clock, count, duration, outcome } from "./format.js";
+import { taskLink } from "./task.js";
 
 const list = byId("failures");
 const search = byId("search");
@@ -86,7 +87,7 @@ function fill(entry, group, words) {
 function example(e) {
   const where = [`line ${e.line_no}`, e.repeat_index >= 0 ? `repeat ${e.repeat_index}` : "", e.node, duration(e.elapsed_s), clock(e.finish_s)];
   const parts = [
-    make("p", { className: "where" }, make("strong", {}, `Task ${e.task_id}`), ` · ${where.filter(Boolean).join(" · ")}`),
+    make("p", { className: "where" }, make("strong", {}, taskLink(e.task_id)), ` · ${where.filter(Boolean).join(" · ")}`),
     make("pre", { className: "command" }, e.command),
   ];
   if (e.err) parts.push(make("pre", { className: "err" }, make("span", { className: "stream" }, "stderr "), e.err.trimEnd()));

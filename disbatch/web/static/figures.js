@@ -23,7 +23,7 @@ export function drawFigures(state) {
   drawProgress(state);
   for (const name of ["done", "failed", "running", "skipped"]) setText(tiles.get(name).value, count(s[name]));
   const ahead = waiting(s);
-  setText(tiles.get("waiting").value, ahead === null ? `${count(s.ready)}+` : count(ahead));
+  setText(tiles.get("waiting").value, ahead === null ? `${count(s.ready)}${end ? "" : "+"}` : count(ahead));
   setText(tiles.get("rate").value, rate(end ? (s.done + s.failed) / Math.max(s.elapsed_s, 0.001) : s.rate));
   tiles.get("failed").tile.classList.toggle("some", s.failed > 0);
   show(tiles.get("skipped").tile, s.skipped > 0);

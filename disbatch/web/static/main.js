@@ -10,6 +10,7 @@ import { bearer, enter } from "./session.js";
 import { newState, nowAt, stand, takeTick, takeWhole } from "./state.js";
 import { attachSteering } from "./steer.js";
 import { openStream } from "./stream.js";
+import { attachTask } from "./task.js";
 import { attachTimeline, redraw } from "./timeline.js";
 
 const state = newState();
@@ -64,12 +65,13 @@ async function begin() {
     setTimeout(begin, 2000);
     return;
   }
+  attachTask();
   stream = openStream({ headers: bearer, onWhole: takeIn(takeWhole), onTick: takeIn(takeTick), onLink: linkIs });
   setInterval(() => link !== "live" && drawLink(link, stream, state), 1000);
 }
 
 // a fresh address in the place of this one is no new page to a browser
-addEventListener("hashchange", () => location.hash && location.reload());
+addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
 begin();
 addEventListener("colours", () => state.counts && drawCharts(state, true));
 document.addEventListener("visibilitychange", () => state.counts && draw());
