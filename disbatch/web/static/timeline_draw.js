@@ -116,8 +116,20 @@ function drawNodes(g, view, state, colours) {
     g.fillStyle = colours.track;
     for (let row = 0; row < state.rows[node]; row += 1) g.fillRect(0, top + row * view.place.row, view.width, thick(view));
     g.fillStyle = colours.text;
-    g.fillText(printable(name), 2, top - HEAD / 2, view.width * 0.6);
+    g.fillText(fitting(g, printable(name), view.width * 0.6), 2, top - HEAD / 2);
   });
+}
+
+// What fits of a text, with an ellipsis where something is left out.
+export function fitting(g, text, width) {
+  if (text.length < 500 && g.measureText(text).width <= width) return text;
+  let [fits, not] = [0, Math.min(text.length, 500)];
+  while (not - fits > 1) {
+    const middle = (fits + not) >> 1;
+    if (g.measureText(`${text.slice(0, middle)}…`).width <= width) fits = middle;
+    else not = middle;
+  }
+  return `${text.slice(0, fits)}…`;
 }
 
 function drawBarriers(g, view, barriers, colours) {
