@@ -27,7 +27,8 @@ def in_words(error: BaseException) -> str:
     """Return what went wrong and what to do, or nothing for what is not the machine's fault."""
     if isinstance(error, MemoryError) or "failed to map segment" in str(error) or _lost_for_memory(error):
         return TOO_LITTLE_MEMORY
-    if isinstance(error, ImportError | SyntaxError):
+    # a codec is a module as well
+    if isinstance(error, ImportError | SyntaxError) or _is_codec_missing(error):
         what = " ".join(str(error).split())
         return (
             f"this installation of disBatch, or a package that it needs, is broken: {what}; {sys.executable}"
@@ -48,9 +49,12 @@ def in_words(error: BaseException) -> str:
 def _lost_for_memory(error: BaseException) -> bool:
     """Whether this is what the interpreter makes of an allocation that failed within itself."""
     limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
-    # A codec that cannot be imported is "unknown".
-    lost = isinstance(error, SystemError) or (type(error) is LookupError and "encoding" in str(error))
-    return lost and limited
+    return limited and (isinstance(error, SystemError) or _is_codec_missing(error))
+
+
+def _is_codec_missing(error: BaseException) -> bool:
+    """Return True for a codec that cannot be imported: it is called unknown then."""
+    return type(error) is LookupError and "encoding" in str(error)
 
 
 def _has_folder() -> bool:

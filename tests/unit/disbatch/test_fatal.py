@@ -15,6 +15,7 @@ from disbatch.runtime.shortage import shortage
         (ImportError("libx.so: failed to map segment from shared object"), "ulimit -v"),
         (ModuleNotFoundError("No module named 'msgspec'"), "No module named 'msgspec'"),
         (SyntaxError("invalid syntax"), "broken"),
+        (LookupError("unknown encoding: idna"), "unknown encoding: idna"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
         (OSError(errno.EMFILE, "Too many open files", "/x"), "Too many open files: /x"),
