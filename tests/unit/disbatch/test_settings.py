@@ -155,7 +155,7 @@ def test_a_folder_is_no_task_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["host", "host:", ":4000", "host:0", "host:65536", "host:x", "", ":", "host:-1", "host:²"]
+    "address", ["host", "host:", ":4000", "host:65536", "host:x", "", ":", "host:-1", "host:²"]
 )
 def test_both_parts_of_an_address_are_required(address: str) -> None:
     text = refusal(*HERE, "--use-address", address, "Tasks")
