@@ -118,7 +118,7 @@ def test_packages_on_pythonpath_are_found(bench: Bench, tmp_path: Path) -> None:
 def test_a_broken_package_is_one_line(bench: Bench) -> None:
     """Found where nothing else is: PYTHONPATH is the last resort, and what is there is broken."""
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.modules['msgspec'] = None; "
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.modules['msgspec._core'] = None; "
         "from disbatch.programs import disbatch; disbatch()"
     )
     result = bench.run("-c", code, "-s", "localhost:1", program=[sys.executable], tasks="true\n")
