@@ -164,7 +164,7 @@ def test_slots_of_a_job_of_one_node(slurm: SlurmBed, bench: Bench, options: list
     script = SCRIPT + " ".join(["--dry-run", *options, "Tasks"])
     job = slurm.sbatch("-N1", "-n2", "--exclusive", script=script, cwd=bench.path)
     slurm.wait_job(job, "COMPLETED", seconds=60)
-    assert f"node1: {slots} slots" in bench.read(f"slurm-{job}.out")
+    assert f"node1: {slots} slot{'s' * (slots != 1)} (" in bench.read(f"slurm-{job}.out")
 
 
 def test_a_job_that_is_cancelled_records_no_failure_and_can_go_on(slurm: SlurmBed, bench: Bench) -> None:

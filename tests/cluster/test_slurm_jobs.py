@@ -128,7 +128,7 @@ def test_where_the_options_differ_both_are_shown_and_which_holds(
     script = SCRIPT + f"--dry-run {options} Tasks"
     done = slurm.salloc(["-N1", *given], ["bash", "-c", script], cwd=bench.path)
     assert done.returncode == 0, done.stderr
-    assert f"node1: {slots} slots" in done.stdout
+    assert f"node1: {slots} slot{'s' * (slots != 1)} (" in done.stdout
     assert warning in done.stdout and ("warning" in done.stdout) is bool(warning)
 
 
