@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 
 DISCARD_PORT = 9  # nothing is sent: a UDP socket that is connected only looks up the way
 
@@ -17,6 +16,8 @@ def is_this_machine(name: str) -> bool:
     short = own.partition(".")[0]
     if name in ("localhost", own, short):
         return True
+    import socket  # 3 ms, for those who name other hosts
+
     if _is_own_address(name, socket.AI_NUMERICHOST):
         return True
     return name.startswith(short + ".") and _is_own_address(name, socket.AI_ADDRCONFIG)
@@ -24,6 +25,8 @@ def is_this_machine(name: str) -> bool:
 
 def _is_own_address(name: str, flags: int) -> bool:
     """Whether one of the addresses of this name is one of this machine: what goes there begins at the same address."""
+    import socket
+
     found = []
     with contextlib.suppress(OSError, UnicodeError):
         found = socket.getaddrinfo(name, DISCARD_PORT, type=socket.SOCK_DGRAM, flags=flags)

@@ -198,7 +198,11 @@ def test_a_driver_that_is_gone_is_one_line(bench: Bench) -> None:
     run.kill()
     bench.file("go", "")
     shown = bench.run("run", "--once", program=MONITOR)
-    assert shown.code == 3 and f"is dead: process {run.pid} has ended" in shown.err and shown.err.count("\n") == 1
+    assert (
+        shown.code == 3
+        and f"is dead: process {run.pid} has ended" in shown.err
+        and shown.err.count("\n") == 1
+    )
 
 
 def test_without_textual_it_says_what_to_install(bench: Bench) -> None:

@@ -102,7 +102,11 @@ def test_a_driver_that_was_killed_is_told_apart_from_one_that_ended(bench: Bench
     run.kill()
     late = join(bench, "-s", "localhost:1").end()
     assert late.code == 3
-    assert f"is dead: process {run.pid} has ended" in late.err and "-r" in late.err and "run_status.txt" in late.err
+    assert (
+        f"is dead: process {run.pid} has ended" in late.err
+        and "-r" in late.err
+        and "run_status.txt" in late.err
+    )
 
 
 def test_a_context_whose_driver_is_killed_ends_with_its_engines(bench: Bench) -> None:
