@@ -49,6 +49,8 @@ from kvsstcp.values import Value
 NOT_LAUNCHED = 127  # exit code of an engine whose launcher could not be started, as shells have it
 RECONNECT_S = 3.0  # for one try to reach a driver that may have taken the place of the one before
 RETRY_S = 0.5
+OVER_S = 2.0  # for a driver that has closed its connections to end
+LOOK_S = 0.05
 LOST_EXIT = 3  # of this process, when the driver is gone or no engine could be started
 
 Sayer = Callable[[str, Level], None]
@@ -156,7 +158,7 @@ class Context:
         await self._retirement.finish(RETIRE_END_S)
         await self._launches.finish()
         if driver_gone:
-            return self._judge_end()
+            return await self._judge_end()
         self._say(f"context {self._label} has ended", "note")
         return 0 if self._signed_in or not self._nodes else LOST_EXIT
 
@@ -232,15 +234,19 @@ class Context:
         if not isinstance(reply, Welcome):
             raise MachineError("the driver answers something else than was asked")
 
-    def _judge_end(self) -> int:
-        """The connection is gone: has the run ended, or died?"""
-        try:
-            find_run(self._facts.prefix)
-        except RunOverError as over:
-            self._say(str(over), "note")
-            return 0
-        except DisBatchError:
-            pass
+    async def _judge_end(self) -> int:
+        """The connection is gone: has the run ended, or died? One that ends closes its connections before it is over, and
+        does not wait for engines that have not come."""
+        until = self._loop.time() + OVER_S
+        while self._loop.time() < until:
+            try:
+                find_run(self._facts.prefix)
+            except RunOverError as over:
+                self._say(str(over), "note")
+                return 0
+            except DisBatchError:
+                pass
+            await asyncio.sleep(LOOK_S)
         self._say(f"the driver of {self._facts.prefix} is gone; its engines here have been ended", "error")
         return LOST_EXIT
 

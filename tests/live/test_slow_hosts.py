@@ -39,10 +39,10 @@ def test_nobody_waits_for_a_host_that_hangs_when_all_is_done(bench: Bench) -> No
 @pytest.mark.parametrize("hosts", ["hosta:1", "localhost:1,hosta:1"])
 def test_nobody_waits_for_a_host_that_hangs_after_sigterm(bench: Bench, hosts: str) -> None:
     hanging_ssh(bench)
-    run = bench.start("-s", hosts, "-p", "run", tasks="sleep 100\nsleep 100\n")
+    run = bench.start("-s", hosts, "-p", "run", tasks="touch on; sleep 100\n" * 2)
     run.until((bench.path / "ssh.pids").exists, "ssh is started")
     if "localhost" in hosts:
-        run.until(bench.task_pids, "a task runs")
+        run.until_exists("on")
     began = time.monotonic()
     run.signal(signal.SIGTERM)
     assert run.end().code == 143
@@ -121,3 +121,17 @@ def test_an_own_name_needs_no_ssh(bench: Bench) -> None:
     done = bench.run("-s", f"{name}:1,127.0.0.1:1", "-p", "run", tasks="true\n" * 3)
     assert done.code == 0 and {row.node for row in bench.rows()} == {name}
     assert not (bench.path / "ssh.pids").exists()
+
+
+def test_a_context_whose_hosts_hang_ends_with_the_run(bench: Bench) -> None:
+    hanging_ssh(bench)
+    run = bench.start("-s", "localhost:1", "-p", "run", tasks="until [ -e go ]; do sleep 0.05; done\n")
+    run.until_exists("run_dbUtil.sh")
+    run.until(bench.task_pids, "the task runs")
+    context = bench.start("-s", "hosta:1", program=["./run_dbUtil.sh"])
+    context.until((bench.path / "ssh.pids").exists, "ssh is started")
+    bench.file("go", "")
+    assert run.end().code == 0
+    ended = context.end(QUICK_S)
+    assert ended.code == 0 and "has ended" in ended.err
+    assert "no engine could be started" not in ended.err and "is gone" not in ended.err
