@@ -7,6 +7,7 @@ from disbatch.core.notable import RunEnd
 from disbatch.core.notices import tasks
 from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot
+from disbatch.core.totals import ended, totals
 
 _CAUSES = 10  # causes of failures in the last mail
 _NAME_CHARS = 60
@@ -25,7 +26,7 @@ class Sender:
 def letter(sender: Sender, parcel: Parcel, now: float, snapshot: RunSnapshot) -> tuple[str, str]:
     """Subject and body of a mail during the run."""
     name = plain(sender.task_name, _NAME_CHARS)
-    subject = f"disBatch {name}: {_counts(snapshot.finished, snapshot.failed)} so far"
+    subject = f"disBatch {name}: {ended(snapshot.ok, snapshot.failed_in_all)} so far"
     lines = [*_head(sender), *_since(parcel, now), "", *_so_far(snapshot), *_lists(parcel), *_foot(sender)]
     return subject, "\n".join(lines) + "\n"
 
@@ -34,7 +35,7 @@ def last_letter(sender: Sender, parcel: Parcel, now: float, end: RunEnd) -> tupl
     """Subject and body of the mail at the end of the run."""
     name, snapshot = plain(sender.task_name, _NAME_CHARS), end.snapshot
     how = "ended early" if end.ending != "COMPLETE" else "has ended"
-    subject = f"disBatch {name} {how}: {_counts(snapshot.finished, snapshot.failed)}"
+    subject = f"disBatch {name} {how}: {ended(snapshot.ok, snapshot.failed_in_all)}"
     lines = [*_head(sender), f"The run {how} after {_clock(snapshot.elapsed_s)}: {end.text}."]
     lines += [f"The exit code of disBatch is {end.exit_code}.", "", *_so_far(snapshot)]
     if end.failures:
@@ -51,10 +52,6 @@ def last_letter(sender: Sender, parcel: Parcel, now: float, end: RunEnd) -> tupl
     return subject, "\n".join([*lines, *_foot(sender)]) + "\n"
 
 
-def _counts(finished: int, failed: int) -> str:
-    return f"{finished} finished, {failed} failed"
-
-
 def _head(sender: Sender) -> list[str]:
     return [
         f"Run {printable(sender.job_id)} of {plain(sender.task_name, 200)}, driver on {printable(sender.host)}",
@@ -66,12 +63,11 @@ def _since(parcel: Parcel, now: float) -> list[str]:
     skipped = f", {parcel.skipped} skipped as done earlier" if parcel.skipped else ""
     when = _clock(max(0.0, now - parcel.since_s))
     start = "start" if parcel.first else "last mail"
-    return [f"Since the {start} ({when}): {_counts(parcel.finished, parcel.failed)}{skipped}."]
+    return [f"Since the {start} ({when}): {ended(parcel.finished - parcel.failed, parcel.failed)}{skipped}."]
 
 
 def _so_far(s: RunSnapshot) -> list[str]:
-    of = f" of {s.total}" if s.total is not None else ""
-    text = f"In all: {s.finished}{of} tasks finished, {s.failed} failed, {s.skipped} skipped, {s.running} running"
+    text = f"In all: {totals(s, of_all=True)}, {s.running} running"
     lines = [text + f"; {_clock(s.elapsed_s)} since the start."]
     if s.barrier:
         before = s.running + s.ready

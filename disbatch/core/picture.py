@@ -50,7 +50,17 @@ def take_snapshot(
     counts = (ledger.done, ledger.failed, ledger.skipped, busy, ledger.unfinished - busy)
     rate = history.rate(elapsed_s, ledger.done + ledger.failed)
     slots = sum(e.slots for e in fleet.engines.values() if e.state in _TAKING and not e.aside)
-    return RunSnapshot(round(elapsed_s, 3), *counts, total, barrier, state, (), round(rate, 4), slots)
+    return RunSnapshot(
+        round(elapsed_s, 3),
+        *counts,
+        total,
+        barrier,
+        state,
+        (),
+        round(rate, 4),
+        slots,
+        skipped_failed=ledger.skipped_failed,
+    )
 
 
 def add_rows(

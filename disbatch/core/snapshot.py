@@ -112,10 +112,21 @@ class RunSnapshot:
     tasks: tuple[RunningView, ...] = ()  # what runs, the longest first, at most MAX_RUNNING
     failures: tuple[FailureView, ...] = ()  # the last ones, the newest first
     history: tuple[Sample, ...] = ()  # from the start to now, at a steady pace that grows with the run
+    skipped_failed: int = 0  # of those that were skipped
 
     @property
     def finished(self) -> int:
         return self.done + self.failed + self.skipped
+
+    @property
+    def ok(self) -> int:
+        """Tasks that went well, in this run or an earlier one."""
+        return self.done + self.skipped - self.skipped_failed
+
+    @property
+    def failed_in_all(self) -> int:
+        """Tasks that failed, in this run or an earlier one."""
+        return self.failed + self.skipped_failed
 
     def to_json(self) -> str:
         body: dict[str, Any] = {"schema": SCHEMA} | {name: getattr(self, name) for name in _SCALARS}

@@ -131,16 +131,12 @@ class _Bar:
         assert self._console is not None
         rate = self._pace.rate(snapshot)
         left = seconds_left(snapshot, rate)
-        skipped = f" [dim]{snapshot.skipped} skipped[/]" if snapshot.skipped else ""
-        failed = f" [red]{snapshot.failed} failed[/]" if snapshot.failed else " 0 failed"
-        where = "before" if snapshot.running or snapshot.ready else "at"
-        barrier = f" [yellow]{where} a barrier[/]" if snapshot.barrier else ""
-        of = f"/{snapshot.total}" if snapshot.total is not None else ""
         self._progress.update(
             self._task,
             completed=snapshot.finished,
             total=snapshot.total,
-            figures=f"{snapshot.finished}{of}{failed}{skipped} {snapshot.running} running {rate:.0f}/s{barrier}",
+            failed=snapshot.failed_in_all,
+            figures=_figures(snapshot, rate),
             clocks=clock(snapshot.elapsed_s) + (f" [dim]{clock(left)} left[/]" if left is not None else ""),
         )
         # the last column stays free: a terminal would begin a new line
@@ -151,17 +147,36 @@ class _Bar:
 
     def _open(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import Progress, TextColumn
         from rich.table import Column
+
+        from disbatch.monitor.twocolours import ResultsColumn
 
         self._console = Console(file=io.StringIO(), force_terminal=True)
         layout = (
-            BarColumn(bar_width=None),
+            ResultsColumn(),
             TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[clocks]}", table_column=Column(no_wrap=True)),
         )
         self._progress: Progress = Progress(*layout, console=self._console, auto_refresh=False)
-        self._task: TaskID = self._progress.add_task("", total=None, figures="", clocks="")
+        self._task: TaskID = self._progress.add_task("", total=None, failed=0, figures="", clocks="")
+
+
+def _figures(s: RunSnapshot, rate: float) -> str:
+    """The counts, in the markup of rich, with lines between them."""
+    of = f"/{s.total}" if s.total is not None else ""
+    where = "before" if s.running or s.ready else "at"
+    failed = s.failed_in_all
+    parts = [
+        f"{s.finished}{of}",
+        f"{s.ok} ok",
+        f"[red]{failed} failed[/]" if failed else "0 failed",
+        f"[dim]{s.skipped} skipped[/]" if s.skipped else "",
+        f"{s.running} running",
+        f"{rate:.0f}/s",
+        f"[yellow]{where} a barrier[/]" if s.barrier else "",
+    ]
+    return " [dim]|[/] ".join(filter(None, parts))
 
 
 RunView = QuietView | PlainView | TerminalView

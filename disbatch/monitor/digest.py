@@ -10,6 +10,7 @@ from disbatch.core.model import LOST
 from disbatch.core.plural import counted
 from disbatch.core.printable import printable, shell_line
 from disbatch.core.snapshot import RunSnapshot
+from disbatch.core.totals import totals
 from disbatch.monitor.progress import clock
 
 SHOWN_GROUPS = 10
@@ -29,11 +30,8 @@ def digest(
     elif s.finished == 0:
         return ["There was no task to run.", f"Status file: {printable(status_path)}"]
     rate = run / s.elapsed_s if s.elapsed_s > 0 else 0.0
-    skipped = f", {s.skipped} skipped (finished in earlier runs)" if s.skipped else ""
     took = clock(s.elapsed_s) if s.elapsed_s >= 60 else f"{s.elapsed_s:.2f} s"
-    lines.append(
-        f"{run} {'task' if run == 1 else 'tasks'} finished, {s.failed} failed{skipped}; {took}, {rate:.1f} tasks/s"
-    )
+    lines.append(f"{totals(s)}; {took}, {rate:.1f} tasks/s")
     for group in failures[:SHOWN_GROUPS]:
         message = f": {group.last_line}" if group.last_line else ""
         example = f"task {group.task_id}" if group.count == 1 else f"e.g. task {group.task_id}"

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from disbatch.core.driver_events import Ending
 from disbatch.core.plural import noun
 from disbatch.core.printable import printable
 from disbatch.core.snapshot import RunSnapshot, Sample
+from disbatch.core.totals import totals
 from disbatch.monitor.progress import clock, seconds_left
 from disbatch.monitor.words import count, rate
+
+COMPLETE = Ending.COMPLETE.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,10 @@ class Word:
 def state_of(snapshot: RunSnapshot) -> Word:
     """What the run is doing, in a word or a few."""
     s = snapshot
+    if s.over and s.state == COMPLETE and s.failed_in_all:
+        return Word(f"ended: {totals(s)}", "bad")
     if s.over:
-        return Word(f"ended: {s.state}", "good" if s.state == "all tasks have been done" else "bad")
+        return Word(f"ended: {s.state}", "good" if s.state == COMPLETE else "bad")
     if s.state != "running":
         return Word(f"ending: {s.state}", "note")
     if s.barrier:
@@ -44,8 +50,8 @@ def waiting(snapshot: RunSnapshot) -> int | None:
 def figures(snapshot: RunSnapshot) -> list[Word]:
     """The counts, and how long it will take."""
     s = snapshot
-    words = [Word(f"{count(s.done)} done", "good" if s.done else "")]
-    words.append(Word(f"{count(s.failed)} failed", "bad" if s.failed else ""))
+    words = [Word(f"{count(s.ok)} ok", "good" if s.ok else "")]
+    words.append(Word(f"{count(s.failed_in_all)} failed", "bad" if s.failed_in_all else ""))
     if s.skipped:
         words.append(Word(f"{count(s.skipped)} skipped"))
     if s.over:

@@ -5,6 +5,7 @@ from collections import deque
 from disbatch.core.driver_events import Level
 from disbatch.core.printable import printable, printable_message
 from disbatch.core.snapshot import RunSnapshot
+from disbatch.core.totals import totals
 
 RATE_WINDOW_S = 20.0  # rate and time left are those of the last seconds, not of the whole run
 
@@ -48,15 +49,7 @@ def clock(seconds: float) -> str:
 
 def plain_line(snapshot: RunSnapshot, rate: float) -> str:
     """The state of a run in one line."""
-    of = f" of {snapshot.total}" if snapshot.total is not None else ""
-    parts = [
-        f"{snapshot.finished}{of} tasks finished",
-        f"{snapshot.failed} failed",
-        f"{snapshot.running} running",
-    ]
-    if snapshot.skipped:
-        parts.insert(2, f"{snapshot.skipped} skipped")
-    parts.append(f"{rate:.1f}/s")
+    parts = [totals(snapshot, of_all=True), f"{snapshot.running} running", f"{rate:.1f}/s"]
     left = seconds_left(snapshot, rate)
     if left is not None:
         parts.append(f"{clock(left)} left")

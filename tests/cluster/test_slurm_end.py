@@ -184,6 +184,6 @@ def test_a_node_that_dies_costs_a_job_with_no_kill_only_that_node(own_slurm: Slu
     job = own_slurm.sbatch("--no-kill", "-N2", "-n2", script=ENVIRONMENT + "exec " + command, cwd=bench.path)
     own_slurm.wait((bench.path / "node2.begun").exists, "a task runs on node2", 40)
     own_slurm.crash("node2")
-    own_slurm.wait(lambda: "tasks finished" in output(bench, job), "the run has ended", 60)
+    own_slurm.wait(lambda: " failed; " in output(bench, job), "the run has ended", 60)
     assert bench.done() == [0, 1, 2] and {row.node for row in bench.rows()} == {"node1"}
     assert "the engine on node2 was lost with 1 task running" in output(bench, job)

@@ -75,9 +75,7 @@ def begun(bench: Bench, *arguments: str) -> Run:
 def test_a_run_is_watched_to_its_end(bench: Bench, terminal: Terminal) -> None:
     run = begun(bench)
     terminal.start("./run_dbUtil.sh --mon")
-    terminal.until(
-        "run  0:", "running", "0 done  1 failed", "2/2 slots busy", "2 waiting", ": long", "q Quit"
-    )
+    terminal.until("run  0:", "running", "0 ok  1 failed", "2/2 slots busy", "2 waiting", ": long", "q Quit")
     terminal.press("3", "Enter")
     terminal.until("Failed task 0", "no such thing")
     terminal.press("Escape")
@@ -89,10 +87,10 @@ def test_a_run_is_watched_to_its_end(bench: Bench, terminal: Terminal) -> None:
     terminal.resize(80, 24)
     terminal.until("Heard", without="Limit")
     bench.file("go", "")
-    terminal.until("ended: all tasks have been done", "4 done  1 failed", "100%  5/5")
+    terminal.until("ended: 5 tasks: 4 ok, 1 failed", "4 ok  1 failed", "100%  5/5")
     assert run.end().code == 0
     terminal.press("3")
-    terminal.until("ended: all tasks have been done", "no such thing")
+    terminal.until("ended: 5 tasks: 4 ok, 1 failed", "no such thing")
     terminal.press("q")
     terminal.until("code 0")
 
@@ -108,7 +106,7 @@ def test_an_engine_is_stopped_and_the_run_takes_note(bench: Bench, terminal: Ter
     bench.file("go", "")
     done = run.end()
     assert done.code == 3 and bench.done() == [0, 1, 2]
-    terminal.until("ended: no engine is left", "2 done  1 failed", "2 not run")
+    terminal.until("ended: no engine is left", "2 ok  1 failed", "2 not run")
 
 
 def test_several_watch_one_run_and_one_that_leaves_is_not_missed(bench: Bench, terminal: Terminal) -> None:
@@ -118,7 +116,7 @@ def test_several_watch_one_run_and_one_that_leaves_is_not_missed(bench: Bench, t
         for one in (terminal, other):
             one.start("./run_dbUtil.sh --mon")
         for one in (terminal, other):
-            one.until("0 done  1 failed", "2/2 slots busy", "2 waiting", ": long")
+            one.until("0 ok  1 failed", "2/2 slots busy", "2 waiting", ": long")
         other.until("no such thing")
         terminal.press("1", "x")
         terminal.until("Stop engine 0")
@@ -128,7 +126,7 @@ def test_several_watch_one_run_and_one_that_leaves_is_not_missed(bench: Bench, t
         terminal.press("q")
         terminal.until("code 0")
         bench.file("go", "")
-        other.until("ended: no engine is left", "2 done  1 failed", "2 not run")
+        other.until("ended: no engine is left", "2 ok  1 failed", "2 not run")
         assert run.end().code == 3
     finally:
         other.close()

@@ -14,7 +14,7 @@ def test_the_state_of_the_run_is_on_every_screen(size: tuple[int, int]) -> None:
     async def scenario(bed: Bed) -> None:
         await bed.until("connecting")
         bed.seen()
-        await bed.until("Tasks_1", "running", "18 done", "2 failed", "20%", "tasks/s")
+        await bed.until("Tasks_1", "running", "18 ok", "2 failed", "20%", "tasks/s")
         assert all(len(line) == size[0] for line in bed.text().splitlines())
 
     on_screen(scenario, size)
@@ -89,7 +89,7 @@ def test_a_table_that_was_laid_out_without_room_comes_back() -> None:
         await bed.until("Load", "run 27")
         bed.pane("engines").styles.height = 0
         bed.seen(done=19)
-        await bed.until("19 done", "Load", "run 27")
+        await bed.until("19 ok", "Load", "run 27")
 
     on_screen(scenario)
 
@@ -103,7 +103,7 @@ def test_the_size_changes() -> None:
         await bed.pilot.resize_terminal(*SMALL)
         await bed.until("node01", without="run 27")
         await bed.pilot.resize_terminal(30, 8)
-        await bed.until("18 done")
+        await bed.until("18 ok")
 
     on_screen(scenario)
 
@@ -115,7 +115,7 @@ def test_on_one_machine_its_tasks_come_first() -> None:
         await bed.pilot.press("1")
         await bed.until("Load")
         bed.seen(engines=(engine(0),), done=19)
-        await bed.until("19 done", "Load")
+        await bed.until("19 ok", "Load")
 
     on_screen(scenario)
 
@@ -181,11 +181,11 @@ def test_an_engine_is_opened_and_kept_up_to_date() -> None:
         bed.seen(engines=(engine(0), engine(1, finished=11)))
         await bed.until("11 ended, 1 of these failed")
         await bed.pilot.press("escape")
-        await bed.until("18 done", without="Engine 1 on")
+        await bed.until("18 ok", without="Engine 1 on")
         await bed.click("node00", times=2)
         await bed.until("Engine 0 on node00", "run 20")
         await bed.click("close")
-        await bed.until("18 done", without="Engine 0 on")
+        await bed.until("18 ok", without="Engine 0 on")
 
     on_screen(scenario)
 
@@ -283,7 +283,7 @@ def test_what_cannot_be_stopped() -> None:
         await bed.pilot.press("3", "x")
         await bed.until("Choose an engine")
         bed.seen(over=True, state="all tasks have been done")
-        await bed.until("ended: all tasks have been done")
+        await bed.until("ended: 20 tasks: 18 ok, 2 failed")
         await bed.pilot.press("1", "x")
         await bed.until("The run is over")
         assert bed.stopped == []
@@ -297,7 +297,7 @@ def test_the_final_figures_stay_when_the_run_has_ended() -> None:
         await bed.until("node01")
         bed.seen(over=True, state="all tasks have been done", done=98, running=0, tasks=())
         bed.news.put_nowait(None)
-        await bed.until("ended: all tasks have been done", "98 done", "100%", "1:05 in all")
+        await bed.until("ended: 100 tasks: 98 ok, 2 failed", "98 ok", "100%", "1:05 in all")
         await bed.pilot.press("3")
         await bed.until("SIGKILL")
 
@@ -309,7 +309,7 @@ def test_an_end_that_was_not_seen_is_said() -> None:
         bed.seen()
         await bed.until("node01")
         bed.news.put_nowait(Ended("the run is over"))
-        await bed.until("the run has ended", "last figures were not seen", "18 done")
+        await bed.until("the run has ended", "last figures were not seen", "18 ok")
 
     on_screen(scenario)
 
@@ -319,9 +319,9 @@ def test_a_lost_connection_is_shown_until_it_is_back() -> None:
         bed.seen()
         await bed.until("node01")
         bed.news.put_nowait(Trouble("the connection to the run is gone", 1.0))
-        await bed.until("no contact since", "trying again", "18 done")
+        await bed.until("no contact since", "trying again", "18 ok")
         bed.seen(done=19)
-        await bed.until("19 done", without="no contact")
+        await bed.until("19 ok", without="no contact")
 
     on_screen(scenario, LARGE)
 
@@ -367,7 +367,7 @@ def test_the_size_changes_while_something_is_open() -> None:
         await bed.pilot.resize_terminal(*LARGE)
         bed.seen(done=19)
         await bed.pilot.press("escape")
-        await bed.until("19 done", "run 27", "SIGKILL")
+        await bed.until("19 ok", "run 27", "SIGKILL")
 
     on_screen(scenario, SMALL)
 
@@ -388,6 +388,6 @@ def test_thousands_of_engines_are_drawn_in_time() -> None:
         bed.seen(engines=tuple(engine(n) for n in range(5000)))
         await bed.until("the first 1,000 of 5,000", "Engines 5,000")
         bed.seen(engines=tuple(engine(n, finished=3) for n in range(5000)), done=19)
-        await bed.until("19 done")
+        await bed.until("19 ok")
 
     on_screen(scenario)

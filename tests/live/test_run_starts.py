@@ -160,7 +160,7 @@ def test_a_terminal_that_goes_away_stays_ignored(bench: Bench) -> None:
 
 def test_disbatch_py_is_the_program_of_old(bench: Bench) -> None:
     result = bench.here(1, tasks="echo > done\n", program=FILE)
-    assert result.code == 0 and "1 task finished" in result.out and (bench.path / "done").exists()
+    assert result.code == 0 and "1 task: 1 ok" in result.out and (bench.path / "done").exists()
     shown = bench.run(
         "-c", "from disbatch import disBatch as d; print(d.DisBatcher)", program=[sys.executable]
     )

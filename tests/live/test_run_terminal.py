@@ -142,7 +142,7 @@ def test_ctrl_s_stops_the_screen_and_not_the_run(bench: Bench, terminal: Opener)
     t.until(t.ended, "the run ends")
     t.read()
     assert t.process.returncode == 0 and bench.done() == list(range(13))
-    assert "13 tasks finished, 0 failed" in t.text
+    assert "13 tasks: 13 ok, 0 failed" in t.text
     assert "lease" not in bench.read("run_driver.txt")
 
 
@@ -154,9 +154,7 @@ def test_a_run_ends_although_its_terminal_stays_stopped(bench: Bench, terminal: 
     bench.file("go", "")
     t.until_blind(t.ended, "the run ends", 20)
     assert t.process.returncode == 0
-    assert "1 tasks finished" in bench.read("run_driver.txt") or "1 task finished" in bench.read(
-        "run_driver.txt"
-    )
+    assert "1 tasks:" in bench.read("run_driver.txt") or "1 task: 1 ok" in bench.read("run_driver.txt")
 
 
 def test_a_stopped_terminal_does_not_keep_a_run_from_stopping(bench: Bench, terminal: Opener) -> None:
@@ -257,9 +255,9 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(bench: Bench, term
     t.type(b"fg\n")
     t.until(lambda: HIDE_CURSOR in t.seen[before:] and "1/2" in t.seen[before:], "the bar is back")
     bench.file("go", "")
-    t.until(lambda: "2 tasks finished" in t.seen[before:], "the run ends")
+    t.until(lambda: "2 tasks: 2 ok" in t.seen[before:], "the run ends")
     assert t.seen.rfind(SHOW_CURSOR) > t.seen.rfind(HIDE_CURSOR)
-    assert bench.done() == [0, 1] and "2 tasks finished" in t.text
+    assert bench.done() == [0, 1] and "2 tasks: 2 ok" in t.text
 
 
 def test_a_background_job_draws_no_bar(bench: Bench, terminal: Opener) -> None:
@@ -276,7 +274,7 @@ def test_a_background_job_draws_no_bar(bench: Bench, terminal: Opener) -> None:
     t.type(b"fg\n")
     t.until_seen("1/2")
     bench.file("go", "")
-    t.until_seen("2 tasks finished")
+    t.until_seen("2 tasks: 2 ok")
     assert bench.done() == [0, 1]
 
 
@@ -290,7 +288,7 @@ def test_a_terminal_that_cannot_redraw_gets_plain_lines(bench: Bench, terminal: 
     bench.file("go", "")
     t.until(t.ended, "the run ends")
     t.read()
-    assert "\x1b" not in t.seen and "-t 3 is more than" in t.seen and "2 tasks finished" in t.seen
+    assert "\x1b" not in t.seen and "-t 3 is more than" in t.seen and "2 tasks: 2 ok" in t.seen
 
 
 def test_a_context_outlives_the_reader_of_its_words(bench: Bench) -> None:

@@ -60,7 +60,7 @@ def test_a_bar_on_a_terminal(bench: Bench) -> None:
     assert code == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
     assert "1 failed" in plain and "2 running" in plain and "/s" in plain
-    assert "4 tasks finished, 1 failed" in plain and "run_status.txt" in plain
+    assert "4 tasks: 3 ok, 1 failed" in plain and "run_status.txt" in plain
 
 
 def test_a_message_beside_the_bar(bench: Bench) -> None:
@@ -93,9 +93,7 @@ def test_the_digest(bench: Bench) -> None:
     )
     result = bench.here(2, tasks=tasks)
     assert (
-        "7 tasks finished, 6 failed" in result.out
-        and "tasks/s" in result.out
-        and "run_status.txt" in result.out
+        "7 tasks: 1 ok, 6 failed" in result.out and "tasks/s" in result.out and "run_status.txt" in result.out
     )
     assert (
         "4 x exit code 3: no such thing" in result.out

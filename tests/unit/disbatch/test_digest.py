@@ -20,10 +20,13 @@ def text(ending: Ending = Ending.COMPLETE, failures: tuple[FailureGroup, ...] = 
 
 def test_counts_rate_and_status_file() -> None:
     words = text(skipped=3)
-    for part in ("10 tasks finished", "2 failed", "3 skipped", "5.00 s", "2.0 tasks/s", "run_status.txt"):
+    for part in (
+        "13 tasks: 11 ok, 2 failed (3 of them ended in earlier runs); 5.00 s, 2.0 tasks/s",
+        "run_status.txt",
+    ):
         assert part in words
     assert "early" not in words
-    assert text(done=1, failed=0).startswith("1 task finished, 0 failed")
+    assert text(done=1, failed=0).startswith("1 task: 1 ok, 0 failed")
 
 
 def test_an_early_end_says_why() -> None:

@@ -148,11 +148,11 @@ def test_letter_tells_counts_failures_and_where_the_status_file_is() -> None:
     parcel = Parcel(15.0)
     parcel.add(Batch([row(4), row(5, -9), row(6, 3, "warning\nno licence\n", b"sim -x 'a b'")], 0))
     subject, body = letter(SENDER, parcel, 75.0, picture(barrier="#DISBATCH BARRIER"))
-    assert subject == "disBatch Tasks: 8 finished, 2 failed so far"
+    assert subject == "disBatch Tasks: 8 tasks: 6 ok, 2 failed so far"
     assert body == (
         "Run job7 of Tasks, driver on vm\n\n"
-        "Since the last mail (0:01:00): 3 finished, 2 failed.\n\n"
-        "In all: 8 of 20 tasks finished, 2 failed, 1 skipped, 3 running; 0:01:15 since the start.\n"
+        "Since the last mail (0:01:00): 3 tasks: 1 ok, 2 failed.\n\n"
+        "In all: 8 of 20 tasks: 6 ok, 2 failed (1 of them ended in earlier runs), 3 running; 0:01:15 since the start.\n"
         "The run waits at #DISBATCH BARRIER. 3 tasks before it have to end first.\n\n"
         "Failed:\n"
         "  task 5, line 6, on vm: signal 9 after 0.5 s\n"
@@ -172,17 +172,17 @@ def test_last_letter_tells_how_it_ended_and_why_tasks_failed() -> None:
         "SIGINT", "interrupted", 130, picture(), [FailureGroup(3, "no licence", 2, 6, "no licence")], True
     )
     subject, body = last_letter(SENDER, Parcel(75.0), 75.0, end)
-    assert subject == "disBatch Tasks ended early: 8 finished, 2 failed"
+    assert subject == "disBatch Tasks ended early: 8 tasks: 6 ok, 2 failed"
     assert "The run ended early after 0:01:15: interrupted.\nThe exit code of disBatch is 130.\n" in body
     assert "Why tasks failed:\n  2 x exit code 3: no licence (e.g. task 6)\n" in body
     assert "To go on, run disBatch with -r and the status file." in body
     assert "Since the last mail" not in body  # nothing finished since
     whole = RunEnd("COMPLETE", "all tasks have been done", 0, picture(), [], False)
     subject, body = last_letter(SENDER, Parcel(15.0, 1, 0, 0, [row(1)], first=True), 75.0, whole)
-    assert "Since the start (0:01:00): 1 finished, 0 failed." in body
+    assert "Since the start (0:01:00): 1 task: 1 ok, 0 failed." in body
     subject, body = last_letter(SENDER, Parcel(75.0, 1, 0, 0, [row(1)]), 75.0, whole)
     assert subject.startswith("disBatch Tasks has ended: ") and "To go on" not in body
-    assert "Since the last mail (0:00:00): 1 finished, 0 failed." in body
+    assert "Since the last mail (0:00:00): 1 task: 1 ok, 0 failed." in body
 
 
 def test_long_lists_are_cut_and_odd_text_cannot_break_a_mail() -> None:

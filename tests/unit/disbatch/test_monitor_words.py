@@ -67,16 +67,16 @@ def text_of(**more: object) -> str:
 
 
 def test_the_figures_of_a_run() -> None:
-    assert text_of() == "18 done  2 failed  8/8 slots busy  72 waiting  2.0/s  0:40 left"
-    assert text_of(skipped=5) == "18 done  2 failed  5 skipped  8/8 slots busy  67 waiting  2.0/s  0:38 left"
-    assert text_of(total=None) == "18 done  2 failed  8/8 slots busy  64 or more waiting  2.0/s"
-    assert text_of(total=28, running=8) == "18 done  2 failed  8/8 slots busy  0 waiting  2.0/s"
+    assert text_of() == "18 ok  2 failed  8/8 slots busy  72 waiting  2.0/s  0:40 left"
+    assert text_of(skipped=5) == "23 ok  2 failed  5 skipped  8/8 slots busy  67 waiting  2.0/s  0:38 left"
+    assert text_of(total=None) == "18 ok  2 failed  8/8 slots busy  64 or more waiting  2.0/s"
+    assert text_of(total=28, running=8) == "18 ok  2 failed  8/8 slots busy  0 waiting  2.0/s"
     assert text_of(rate=0.0).endswith("72 waiting  0.0/s")
 
 
 def test_the_figures_at_the_end() -> None:
-    assert text_of(over=True, running=0, done=98) == "98 done  2 failed  1:05 in all"
-    assert text_of(over=True, running=0) == "18 done  2 failed  80 not run  1:05 in all"
+    assert text_of(over=True, running=0, done=98) == "98 ok  2 failed  1:05 in all"
+    assert text_of(over=True, running=0) == "18 ok  2 failed  80 not run  1:05 in all"
 
 
 def test_failures_are_toned_only_when_there_are_some() -> None:
@@ -93,7 +93,23 @@ def test_failures_are_toned_only_when_there_are_some() -> None:
         ({"barrier": "#B\n", "running": 1000, "ready": 234}, "1,234 tasks before a barrier: #B\\n", "note"),
         ({"slots": 0}, "waiting for engines", "note"),
         ({"state": "interrupted"}, "ending: interrupted", "note"),
-        ({"state": "all tasks have been done", "over": True}, "ended: all tasks have been done", "good"),
+        (
+            {"state": "all tasks have been done", "over": True, "failed": 0},
+            "ended: all tasks have been done",
+            "good",
+        ),
+        ({"state": "all tasks have been done", "over": True}, "ended: 20 tasks: 18 ok, 2 failed", "bad"),
+        (
+            {
+                "state": "all tasks have been done",
+                "over": True,
+                "failed": 0,
+                "skipped": 4,
+                "skipped_failed": 1,
+            },
+            "ended: 22 tasks: 21 ok, 1 failed (4 of them ended in earlier runs)",
+            "bad",
+        ),
         ({"state": "interrupted", "over": True}, "ended: interrupted", "bad"),
     ],
 )

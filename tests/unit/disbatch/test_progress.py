@@ -60,7 +60,7 @@ def test_the_plain_line_has_all_figures() -> None:
         "1:05",
         "8 of 20",
         "1 failed",
-        "2 skipped",
+        "2 of them ended in earlier runs",
         "2 running",
         "0.5/s",
         "0:24",
