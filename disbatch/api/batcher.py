@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Iterable, Sequence
-from threading import Condition
+from threading import Condition, Thread
 from types import TracebackType
 from typing import Any
 
@@ -53,6 +53,7 @@ class DisBatcher:
         self._done = False
         self._kvs: Kvs | None = None
         self._own: OwnSession | None = None
+        self._waiting: Thread | None = None
         if kvsserver is None:
             self._own = OwnSession(tasksname, options, self)
             self._session: OwnSession | JoinedSession = self._own
@@ -143,6 +144,15 @@ class DisBatcher:
         if self._kvs is None:
             self._kvs = Kvs(self, Client(self._session.info))
         return self._kvs
+
+    @property
+    def db_thread(self) -> Thread | None:
+        """A thread that lasts as long as the run that was started here, for `join` and `is_alive`; None where it is somebody else's."""
+        with self._changed:
+            if self._own is not None and self._waiting is None:
+                self._waiting = Thread(target=self._own.wait, name="disBatch's end", daemon=True)
+                self._waiting.start()
+            return self._waiting
 
     # -- the session's listener, in its thread
 

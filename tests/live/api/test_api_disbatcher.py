@@ -355,3 +355,18 @@ def test_a_program_that_forgets_done(bench: Bench) -> None:
     done = bench.start(program=[sys.executable, str(bench.file("prog.py", text))]).end()
     assert (done.code, done.err) == (0, "")
     assert bench.row(0).out == "'x\\n'"
+
+
+def test_the_thread_of_the_run_ends_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As programs for disBatch 3.0 wait for it."""
+    monkeypatch.chdir(bench.path)
+    with batcher() as db:
+        thread = db.db_thread
+        assert thread is not None and thread is db.db_thread
+        db.submit("true")
+        assert db.wait_one_task()["ReturnCode"] == 0
+        thread.join(0.05)
+        assert thread.is_alive()
+        db.done()
+        thread.join(30)
+        assert not thread.is_alive() and db.returncode == 0
