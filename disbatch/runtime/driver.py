@@ -47,6 +47,7 @@ from disbatch.core.losses import SIGNAL_DOUBT_S
 from disbatch.core.model import Item
 from disbatch.core.notable import RunEnd
 from disbatch.core.snapshot import RunSnapshot
+from disbatch.core.totals import totals
 from disbatch.runtime.breakdown import Breakdown
 from disbatch.runtime.bus import down_key, to_value, up_key
 from disbatch.runtime.display import Display, View
@@ -244,7 +245,9 @@ class DriverShell:
         if self._observers:
             core = self._core
             code, causes = core.exit_code(ending), core.failures.largest()
-            end = RunEnd(ending.name, ending.text, code, self.snapshot(), causes, core.left)
+            last = self.snapshot()
+            text = totals(last) if ending is Ending.COMPLETE and last.failed_in_all else ending.text
+            end = RunEnd(ending.name, text, code, last, causes, core.left)
             await self._observers.finish(end)
 
     def _warn(self, text: str) -> None:

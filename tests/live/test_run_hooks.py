@@ -167,3 +167,11 @@ def test_command_that_leaves_something_running_is_not_waited_for(folder: Path) -
 def test_many_failures_are_few_warnings(folder: Path) -> None:
     said = drive(folder, "exit 3", HookLimits(seconds=10, waiting=30, warnings=2), 12)
     assert len(said) == 2
+
+
+def test_the_end_of_a_run_with_failures_is_no_mere_all_done(bench: Bench) -> None:
+    hook = f"cat > {bench.path}/$$.event"
+    assert bench.here(2, "--on-event", hook, tasks="true\nfalse\nfalse\n").code == 0
+    found = [json.loads(path.read_text()) for path in bench.path.glob("*.event")]
+    (end,) = [each for each in found if each.get("ending")]
+    assert end["text"] == "3 tasks: 1 ok, 2 failed"

@@ -100,10 +100,10 @@ def test_last_mail_tells_the_whole_run(bench: Bench, office: Office) -> None:
     result = bench.here(2, "--mailTo", TO, "--mailFreq", "0", tasks=tasks, env=office.environ())
     assert result.code == 0, result.err
     (mail,) = office.inbox.mails
-    assert mail["Subject"] == "disBatch Tasks has ended: 3 finished, 1 failed"
+    assert mail["Subject"] == "disBatch Tasks has ended: 3 tasks: 2 ok, 1 failed"
     assert mail["To"] == TO and "@" in mail["From"] and mail["Date"] and mail["Message-ID"]
     (body,) = office.inbox.bodies()
-    assert "Since the start" in body and "3 finished, 1 failed." in body
+    assert "Since the start" in body and "3 tasks: 2 ok, 1 failed." in body
     assert "1 x exit code 3: no licence (e.g. task 1)" in body
     assert f"Status file: {bench.path / 'run_status.txt'} on {socket.gethostname()}" in body
     assert office.inbox.envelopes == [(mail["From"], [TO])]
@@ -116,13 +116,13 @@ def test_mail_comes_while_the_run_lasts(bench: Bench, office: Office) -> None:
     run = bench.start_here(1, "--mailTo", f"{TO},root", "--mailFreq", "3", tasks=tasks, env=office.environ())
     run.until(lambda: office.inbox.mails, "a mail has come")
     (body,) = office.inbox.bodies()
-    assert office.inbox.mails[0]["Subject"] == "disBatch Tasks: 3 finished, 0 failed so far"
-    assert "Since the start (0:00:00): 3 finished, 0 failed." in body
+    assert office.inbox.mails[0]["Subject"] == "disBatch Tasks: 3 tasks: 3 ok, 0 failed so far"
+    assert "Since the start (0:00:00): 3 tasks: 3 ok, 0 failed." in body
     assert office.inbox.envelopes[0][1] == [TO, "root"]
     (bench.path / "gate").write_text("\n")
     assert run.end().code == 0
     assert [mail["Subject"] for mail in office.inbox.mails[1:]] == [
-        "disBatch Tasks has ended: 4 finished, 0 failed"
+        "disBatch Tasks has ended: 4 tasks: 4 ok, 0 failed"
     ]
 
 
@@ -259,8 +259,8 @@ def test_server_that_is_away_is_named_once_and_told_everything_when_it_is_back(
     assert result.err.count("could not be sent") == 1, result.err
     assert "Connection refused. It is tried again, and the run goes on" in result.err
     (body,) = office.inbox.bodies()
-    assert "): 4 finished, 0 failed." in body
-    assert office.inbox.mails[0]["Subject"] == "disBatch Tasks has ended: 4 finished, 0 failed"
+    assert "): 4 tasks: 4 ok, 0 failed." in body
+    assert office.inbox.mails[0]["Subject"] == "disBatch Tasks has ended: 4 tasks: 4 ok, 0 failed"
 
 
 def test_mail_that_was_not_sent_is_tried_again_while_nothing_happens(
@@ -292,7 +292,7 @@ def test_mail_that_was_not_sent_is_tried_again_while_nothing_happens(
     asyncio.run(asyncio.wait_for(play(), 20))
     assert len(said) == 1 and "It is tried again" in said[0]
     first, last = (mail["Subject"] for mail in office.inbox.mails)
-    assert first == "disBatch Tasks: 1 finished, 0 failed so far" and "has ended" in last
+    assert first == "disBatch Tasks: 1 task: 1 ok, 0 failed so far" and "has ended" in last
 
 
 def test_server_that_comes_back_at_the_very_end(bench: Bench, office: Office) -> None:
