@@ -98,7 +98,7 @@ def test_the_run_can_be_resumed_with_the_list_as_it_was(bench: Bench) -> None:
     bench.file("Tasks", CONTENT)
     again = bench.shell(result.resume)
     assert again.code == 0, again.err
-    assert bench.done("run.2_status.txt") == list(range(len(LINES)))
+    assert bench.done("run_status.txt") == list(range(len(LINES)))
 
 
 def test_another_list_renamed_to_its_name_does_no_harm(bench: Bench) -> None:

@@ -260,23 +260,34 @@ def test_more_tasks_per_node_than_fit_are_cut_with_a_warning(bench: Bench) -> No
 # -- prefixes
 
 
-def test_a_taken_prefix_gives_the_next_number_and_says_so(bench: Bench) -> None:
+def test_files_of_a_taken_prefix_are_renamed_and_it_is_said(bench: Bench) -> None:
     bench.file("run_driver.txt", "precious")
     result = bench.run(*HERE, tasks="true")
-    assert result.code == 0 and "run.2" in result.err
-    assert bench.read("run_driver.txt") == "precious"
-    assert (bench.path / "run.2_status.txt").exists() and not (bench.path / "run_status.txt").exists()
-    assert "run.2_status.txt" in result.out
+    assert result.code == 0 and "are run.1_… now" in result.err
+    assert bench.read("run.1_driver.txt") == "precious"
+    assert (bench.path / "run_status.txt").exists() and not (bench.path / "run.1_status.txt").exists()
+    assert "run_status.txt" in result.out
     bench.run(*HERE, tasks="true")
-    assert (bench.path / "run.3_status.txt").exists()
+    assert (bench.path / "run.2_status.txt").exists()
+
+
+def test_a_taken_default_name_gives_the_next_number_and_says_so(bench: Bench) -> None:
+    for number in (1, 2, 3):
+        result = bench.run("-s", "localhost:1", tasks="true", env={"DISBATCH_SSH_JOBID": "J"})
+        name = "Tasks_J" if number == 1 else f"Tasks_J.{number}"
+        assert result.code == 0 and f"{name}_status.txt" in result.out
+        assert ("is taken by an earlier run" in result.err) == (number > 1)
 
 
 def test_two_runs_at_once_with_one_prefix(bench: Bench) -> None:
     bench.file("Tasks", "true\n")
     runs = [bench.start(*HERE, "Tasks") for _ in range(4)]
-    assert [run.end().code for run in runs] == [0] * 4
+    ends = [run.end() for run in runs]
+    went = [end for end in ends if end.code == 0]
+    refused = [end for end in ends if end.code == 2 and "the run of that name is not over" in end.err]
+    assert went and len(went) + len(refused) == 4
     names = sorted(path.name for path in bench.path.glob("*_status.txt"))
-    assert names == ["run.2_status.txt", "run.3_status.txt", "run.4_status.txt", "run_status.txt"]
+    assert names == [*(f"run.{number}_status.txt" for number in range(1, len(went))), "run_status.txt"]
     assert all(len(bench.rows(name)) == 1 for name in names)
 
 

@@ -76,7 +76,7 @@ def test_several_files_and_a_success_wins(bench: Bench) -> None:
             tasks=tasks,
         )
         assert result.code == 0
-    for name in ("both", "both.2"):
+    for name in ("both.1", "both"):
         assert [(row.flags, row.returncode) for row in bench.rows(f"{name}_status.txt")] == [("   S", 0)] * 2
 
 
@@ -135,7 +135,7 @@ def test_the_resume_command_of_a_forced_resume_works_too(bench: Bench) -> None:
     bench.file("ok", "")
     done = bench.shell(result.resume)
     assert done.code == 0, done.err
-    assert [row.returncode for row in bench.rows("next.2_status.txt")] == [0, 0]
+    assert [row.returncode for row in bench.rows("next_status.txt")] == [0, 0]
 
 
 def test_a_torn_line_is_ignored_with_a_note(bench: Bench) -> None:
@@ -200,9 +200,9 @@ def test_resuming_from_the_prefix_itself_touches_nothing(bench: Bench) -> None:
     first(bench, "true\nfalse\n")
     before = (bench.path / "run_status.txt").read_bytes()
     result = bench.here(1, "-r", "run_status.txt", tasks="true\nfalse\n")
-    assert result.code == 0 and "run.2" in result.err
-    assert (bench.path / "run_status.txt").read_bytes() == before
-    assert sorted(row.flags for row in bench.rows("run.2_status.txt")) == ["   S", "R  S"]
+    assert result.code == 0 and "run.1" in result.err
+    assert (bench.path / "run.1_status.txt").read_bytes() == before
+    assert sorted(row.flags for row in bench.rows()) == ["   S", "R  S"]
 
 
 def test_the_resume_command_of_a_run_with_failures(bench: Bench) -> None:
@@ -211,7 +211,7 @@ def test_the_resume_command_of_a_run_with_failures(bench: Bench) -> None:
     bench.file("ok", "")
     done = bench.shell(result.resume)
     assert done.code == 0 and " -r " not in done.last
-    assert {row.task_id: (row.flags, row.returncode) for row in bench.rows("run.2_status.txt")} == {
+    assert {row.task_id: (row.flags, row.returncode) for row in bench.rows()} == {
         0: ("    ", 0),
         1: ("   S", 0),
     }
@@ -222,4 +222,4 @@ def test_the_resume_command_survives_odd_names(bench: Bench) -> None:
     result = bench.run("-s", "localhost:1", "-p", "my run", "it's a list")
     bench.file("ok", "")
     assert bench.shell(result.resume).code == 0
-    assert bench.row(0, "my run.2_status.txt").returncode == 0
+    assert bench.row(0, "my run_status.txt").returncode == 0

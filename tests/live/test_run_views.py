@@ -135,7 +135,7 @@ def test_dry_run_of_a_resume(bench: Bench) -> None:
     assert result.code == 0 and "3 tasks" in result.out and "2" in result.out
     result = bench.here(1, "--dry-run", "-r", "run_status.txt", tasks="true\ntrue\n")
     assert result.code == 2 and "task 1" in result.err
-    assert not (bench.path / "run.2_status.txt").exists() and not (bench.path / "never").exists()
+    assert not (bench.path / "run.1_status.txt").exists() and not (bench.path / "never").exists()
 
 
 def test_dry_run_of_a_pipe(bench: Bench) -> None:
