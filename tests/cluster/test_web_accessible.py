@@ -20,7 +20,7 @@ def faults(page: Any) -> list[str]:
     """What axe-core finds wrong with the page as it is now."""
     page.evaluate(AXE.read_text() + "; 0")
     found = page.evaluate("(rules) => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES)
-    assert len(found["passes"]) > 20
+    assert len(found["passes"]) > 10  # a dialog hides most of it
     return [
         f"{fault['id']}: {node['target']} {node['failureSummary']}"
         for fault in found["violations"]

@@ -136,8 +136,8 @@ def test_what_tasks_print_is_no_markup(bench: Bench, browser: Browser) -> None:
     run, url = start(bench, tasks=f"{MARKUP}\n{WAIT}\n")
     page = browser.open(url)
     figure(page, "failed", "1")
-    page.locator("summary").click()
-    assert "<b>bold</b>" in page.locator("summary").inner_text()
+    page.locator(".cause summary").click()
+    assert "<b>bold</b>" in page.locator(".cause summary").inner_text()
     assert page.locator(".command").inner_text() == MARKUP
     assert page.locator("#failures img, #failures b, #failures script").count() == 0
     bench.file("go", "")
@@ -153,8 +153,8 @@ def test_what_tasks_are_called_and_print_cannot_reorder_the_page(bench: Bench, b
     page = browser.open(url.read_text().strip())
     figure(page, "failed", "1")
     assert page.title().endswith("T\\x1b[2J\\u202eexe.\\xff")
-    page.locator("summary").click()
-    assert "no\\x1b[2J \\u202ex" in page.locator("summary").inner_text()
+    page.locator(".cause summary").click()
+    assert "no\\x1b[2J \\u202ex" in page.locator(".cause summary").inner_text()
     assert page.locator(".command").inner_text().endswith("# \\u202eab")
     text = page.locator("body").inner_text()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text)
@@ -336,7 +336,7 @@ def test_an_engine_is_stopped_from_a_phone(bench: Bench, browser: Browser) -> No
     page = browser.open(url, size=PHONE)
     figure(page, "running", "2")
     button = page.get_by_role("button", name="Stop engine 0").bounding_box()
-    card = page.locator(".table-view").bounding_box()
+    card = page.locator(".stack .table-view").bounding_box()
     assert card["x"] <= button["x"] and button["x"] + button["width"] <= card["x"] + card["width"]
     page.get_by_role("button", name="Stop engine 0").click()
     asked = page.locator("#ask").bounding_box()

@@ -38,9 +38,13 @@ def test_an_address_that_was_opened_says_where_a_fresh_one_is(bench: Bench, brow
     until_text(thief, "contact", "A fresh one is always in PREFIX_url")
     assert thief.locator("#figure-running").inner_text() == "–"
     run.until(lambda: bench.read("run_url").strip() != url, "a fresh address")
+    waiting = tab(browser, thief, url.split("#")[0])
+    until_text(waiting, "contact", "A fresh one is always in PREFIX_url")
     thief.goto(bench.read("run_url").strip())  # only what is behind # differs
     figure(thief, "running", "1")
     assert thief.locator("#contact").is_hidden() and "token" not in thief.url
+    figure(waiting, "running", "1")  # which another tab has opened by now
+    assert waiting.locator("#contact").is_hidden()
     page.goto(url)  # its owner opens the old one once more
     figure(page, "running", "1")
     forgive(browser, "403")

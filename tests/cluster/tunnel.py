@@ -50,7 +50,11 @@ class Tunnel:
                 near = listener.accept()[0]
             except OSError:  # it was cut
                 return
-            far = socket.create_connection(("127.0.0.1", self._to))
+            try:
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:  # nobody is there any more
+                near.close()
+                continue
             with self._lock:
                 self._open |= {near, far}
             for one, other in ((near, far), (far, near)):

@@ -42,6 +42,6 @@ export function drawNoWay() {
   setText(byId("link-text"), "not let in");
   pill("not let in");
   setText(byId("contact"), "403: this address was opened before, is too old, or lacks its token. A fresh one is always in PREFIX_url, where the run's files are: " +
-    "open what is in there. (The old page, where it is still open, stays as it is.)");
+    "open what is in there. Where the page is open in another tab of this browser, it opens here, too.");
   show(byId("contact"), true);
 }

@@ -6,7 +6,7 @@ import { drawEngines } from "./engines.js";
 import { attachFailures, drawFailures } from "./failures.js";
 import { drawFigures, drawMessages } from "./figures.js";
 import { drawLink, drawNoWay } from "./link.js";
-import { bearer, enter } from "./session.js";
+import { bearer, enter, enteredLater } from "./session.js";
 import { newState, nowAt, stand, takeTick, takeWhole } from "./state.js";
 import { attachSteering } from "./steer.js";
 import { openStream } from "./stream.js";
@@ -58,7 +58,11 @@ function linkIs(next) {
 
 async function begin() {
   try {
-    if (!(await enter())) return drawNoWay();
+    if (!(await enter())) {
+      drawNoWay();
+      await enteredLater();
+      drawLink("connecting", null, state);
+    }
   } catch {
     linkIs("lost");
     drawLink("lost", null, state);
