@@ -43,7 +43,7 @@ def test_hostile_texts_everywhere(tmp_path: Path, browser: Browser, text: str, s
     path = tmp_path / "page.html"
     path.write_text(page_of(text), "utf-8", "surrogatepass")
     page = browser.open(path.as_uri(), size=size)
-    page.wait_for_function("document.getElementById('timeline').dataset.bars === '1'")
+    page.wait_for_function("() => document.getElementById('timeline').dataset.bars === '1'")
     page.locator(".cause summary").click()
     page.locator("#bars summary").click()
     page.wait_for_selector("#bars-table td")
