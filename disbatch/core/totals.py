@@ -1,13 +1,14 @@
 """The totals of a run in words that can be read in one way only: `500 tasks: 29 ok, 471 failed`. Pure."""
 
+from disbatch.core.plural import counted
 from disbatch.core.snapshot import RunSnapshot
 
 
 def tasks_in_words(number: int, of: int | None = None) -> str:
     """`1 task`, `2 tasks`, `2 of 5 tasks`."""
     if of is None:
-        return f"{number} task{'s' * (number != 1)}"
-    return f"{number} of {of} task{'s' * (of != 1)}"
+        return counted(number, "task")
+    return f"{number} of {counted(of, 'task')}"
 
 
 def ended(ok: int, failed: int, of: int | None = None) -> str:

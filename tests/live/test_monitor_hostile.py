@@ -43,7 +43,7 @@ def shown(bed: Bed) -> None:
 def test_every_view_of_hostile_texts(text: str, size: tuple[int, int]) -> None:
     async def scenario(bed: Bed) -> None:
         bed.news.put_nowait(fed(text))
-        await bed.until("18 done")
+        await bed.until("18 ok")
         for key in "1234":
             await bed.pilot.press(key)
             await bed.pilot.press("enter")
@@ -74,16 +74,16 @@ def test_a_long_node_name_ends_in_an_ellipsis() -> None:
 def test_a_run_that_has_gone_looks_dead_and_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(bed: Bed) -> None:
         bed.seen()
-        await bed.until("18 done", "running", without="PREFIX_driver.txt")
-        colours = bed.styles("18 done")
+        await bed.until("18 ok", "running", without="PREFIX_driver.txt")
+        colours = bed.styles("18 ok")
         monkeypatch.setattr(head, "LOST_S", 0.1)
-        await bed.until("no contact since", "18 done", without="PREFIX_driver.txt")
-        assert bed.styles("18 done") != colours and bed.app.main.has_class("-old")
+        await bed.until("no contact since", "18 ok", without="PREFIX_driver.txt")
+        assert bed.styles("18 ok") != colours and bed.app.main.has_class("-old")
         monkeypatch.setattr(head, "HINT_S", 0.2)
         await bed.until("the end of PREFIX_driver.txt says more", "8/8 slots busy")
         monkeypatch.undo()
         bed.seen()
         await bed.until("tasks/s", without="no contact since")
-        assert bed.styles("18 done") == colours and not bed.app.main.has_class("-old")
+        assert bed.styles("18 ok") == colours and not bed.app.main.has_class("-old")
 
     on_screen(scenario, LARGE)

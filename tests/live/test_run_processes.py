@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -47,6 +48,8 @@ class Table:
             for function in due:
                 function()  # type: ignore[operator]
             self.table.drain()
+            # other threads of pytest take the SIGCHLD of a task that ends: this one is for the thread that waits
+            signal.pthread_kill(threading.get_ident(), signal.SIGCHLD)
             for _, outcome in self.table.reap():
                 return outcome
             select.select([self.table.signal_fd, self.table.output_fd], [], [], 0.01)
