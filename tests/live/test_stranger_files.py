@@ -155,8 +155,10 @@ def test_nor_takes_it_for_its_own_what_a_strangers_log_says_is(sticky: Bench) ->
     plant(sticky, " S   \t0\t0\t-1\tn\t1\t0\t0.1\t1.0\t1.1\t0\t''\t0\t''\ttouch ran\n", "run_status.txt")
     plant(sticky, "run 42 of Tasks begins; status file run_status.txt\n", "run_driver.txt")
     slurm = {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}
-    done = sticky.run("-s", "localhost:1", "-p", "run", "Tasks", env=slurm)
-    assert done.code == 0 and (sticky.path / "ran").exists(), done.err
+    told = sticky.run("-s", "localhost:1", "-p", "run", "Tasks", env=slurm)
+    # nor is it moved aside, as a file of this user's would be
+    assert told.code == 2 and "run_status.txt is in the way" in told.err, told.err
+    assert f"belongs to user id {STRANGER}" in told.err and not (sticky.path / "ran").exists()
 
 
 @needs_root
@@ -186,7 +188,7 @@ def test_a_server_named_by_a_strangers_file_is_not_used(sticky: Bench) -> None:
 def test_an_engine_on_another_host_believes_no_stranger(sticky: Bench) -> None:
     plant(sticky, f"127.0.0.1:9\ntoken {'ab' * 32}\n")
     facts = {
-        "did": "0123456789abcdef", "job_id": "1", "task_name": "Tasks", "prefix": str(sticky.path / "run"),
+        "did": "0123456789abcdef", "job_id": "1", "tasks_job_id": "1", "task_name": "Tasks", "prefix": str(sticky.path / "run"),
         "folder": str(sticky.path), "grace_s": 1.0, "loglevel": "INFO",
     }  # fmt: skip
     order = json.dumps({"facts": facts})

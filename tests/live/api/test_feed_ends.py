@@ -171,7 +171,9 @@ def test_tasks_behind_the_end_of_the_list_are_told(elsewhere: Elsewhere) -> None
     run = elsewhere.start()
     db = DisBatcher("mine", [], elsewhere.address)
     os.mkfifo(elsewhere.bench.path / "gate")
-    db.submit("read < gate")
+    db.submit("echo > started; read < gate")
+    # what the other client sends may overtake what this one does
+    elsewhere.until("started")
     db.done()
     with Client(info_from_argument(elsewhere.address)) as kvs:
         kvs.put("mine task", "mine done!")  # once more: no task
