@@ -47,11 +47,22 @@ class KeptLines:
 
     def common(self, descriptor: int) -> int:
         """Return the offset up to which the file has what is kept, whole lines only. `start` if it has nothing of it."""
+        if self._is_whole(descriptor):
+            return self.end
         kept = self.since(self.start)
         found = os.pread(descriptor, len(kept), self.start)
-        if found == kept:
-            return self.end
         return self.start + kept.rfind(b"\n", 0, _common_length(found, kept)) + 1
+
+    def _is_whole(self, descriptor: int) -> bool:
+        """Whether the file has all that is kept. By the block: a second and a third copy would cost memory at each end."""
+        at, block = self.start, bytearray()
+        for part in self._parts:
+            block += part
+            if len(block) >= BLOCK:
+                if os.pread(descriptor, len(block), at) != block:
+                    return False
+                at, block = at + len(block), bytearray()
+        return os.pread(descriptor, len(block), at) == block
 
     def dropped_is_there(self, descriptor: int) -> bool:
         """Return True if the file has what is kept no more. Reads all of that."""
